@@ -1,0 +1,73 @@
+// Package kube names what kubectl ml writes into a cluster: labels, annotations, object name prefixes.
+// The packages below it are one domain each.
+package kube
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+)
+
+// FieldManager owns the fields that kubectl ml applies.
+const FieldManager = "kubectl-ml"
+
+// Labels on everything that kubectl ml makes, where they apply.
+const (
+	LabelManagedBy = "app.kubernetes.io/managed-by"
+	ManagedBy      = "kubectl-ml"
+
+	// LabelKind tells the records apart: pipeline, source, run.
+	LabelKind     = "kubectl-ml.dev/kind"
+	LabelPipeline = "kubectl-ml.dev/pipeline"
+	LabelRun      = "kubectl-ml.dev/run"
+	LabelStage    = "kubectl-ml.dev/stage"
+	LabelModel    = "kubectl-ml.dev/model"
+	// LabelChild is the index of a sweep's child, LabelAttempt the number of the attempt, from 1.
+	LabelChild   = "kubectl-ml.dev/child"
+	LabelAttempt = "kubectl-ml.dev/attempt"
+	// LabelDriver marks the Jobs and CronJobs that advance runs from inside the cluster; its value is "true".
+	LabelDriver = "kubectl-ml.dev/driver"
+)
+
+// Values of LabelKind.
+const (
+	KindPipeline = "pipeline"
+	KindSource   = "source"
+	KindRun      = "run"
+)
+
+// Annotations.
+const (
+	// AnnotationParams is the JSON of a pod's parameters, shown to it as /ml/params.json.
+	AnnotationParams = "kubectl-ml.dev/params"
+	// AnnotationAppliedBy is the user name that the API server knows the writer by, or the local user.
+	AnnotationAppliedBy = "kubectl-ml.dev/applied-by"
+	// AnnotationGitCommit is the commit of the source, with -dirty when the work tree differed.
+	AnnotationGitCommit = "kubectl-ml.dev/git-commit"
+	// AnnotationState, AnnotationSummary and AnnotationFinished are copies of a finished run's outcome for lists.
+	AnnotationState    = "kubectl-ml.dev/state"
+	AnnotationSummary  = "kubectl-ml.dev/summary"
+	AnnotationFinished = "kubectl-ml.dev/finished"
+	// AnnotationManifestName is the name that a manifest's object had in its file.
+	AnnotationManifestName = "kubectl-ml.dev/manifest-name"
+)
+
+// Prefixes of the records' names.
+const (
+	PrefixPipeline = "mlpipeline-"
+	PrefixSource   = "mlsource-"
+	PrefixRun      = "mlrun-"
+)
+
+// Selector selects the objects that kubectl ml made with the given label pairs.
+func Selector(pairs map[string]string) string {
+	set := labels.Set{LabelManagedBy: ManagedBy}
+	for k, v := range pairs {
+		set[k] = v
+	}
+	return labels.SelectorFromSet(set).String()
+}
+
+// ListOptions is Selector as list options.
+func ListOptions(pairs map[string]string) metav1.ListOptions {
+	return metav1.ListOptions{LabelSelector: Selector(pairs)}
+}
