@@ -1,3 +1,52 @@
+// Command sandbox runs a real Kubernetes control plane on this machine, for demo and tests.
 package main
 
-func main() {}
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/kubectl-ml/kubectl-ml/cmd/sandbox/build"
+	"github.com/kubectl-ml/kubectl-ml/cmd/sandbox/cli"
+)
+
+var (
+	//go:embed go.mod
+	goMod []byte
+	//go:embed go.sum
+	goSum []byte
+	//go:embed pause/main.go
+	pause []byte
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	root := cli.NewRoot(cli.Env{
+		Source: build.Source{Mod: goMod, Sum: goSum, Pause: pause},
+		Stdout: os.Stdout, Stderr: os.Stderr, Terminal: isTerminal(os.Stderr),
+		Getenv: os.Getenv, Now: time.Now,
+	})
+	err := root.ExecuteContext(ctx)
+	stop()
+	switch {
+	case err == nil:
+	case errors.Is(err, cli.ErrNotRunning):
+		os.Exit(1)
+	case errors.Is(err, context.Canceled):
+		_, _ = fmt.Fprintln(os.Stderr, "sandbox: interrupted")
+		os.Exit(130)
+	default:
+		_, _ = fmt.Fprintln(os.Stderr, "sandbox:", err)
+		os.Exit(1)
+	}
+}
+
+func isTerminal(f *os.File) bool {
+	st, err := f.Stat()
+	return err == nil && st.Mode()&os.ModeCharDevice != 0 && os.Getenv("TERM") != "dumb"
+}

@@ -1,0 +1,65 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"os"
+	"time"
+
+	"github.com/kubectl-ml/kubectl-ml/cmd/sandbox/proc"
+	"github.com/kubectl-ml/kubectl-ml/cmd/sandbox/state"
+)
+
+// Down ends everything that the sandbox started and removes everything that it made. Nothing to do
+// is fine.
+func (s *Sandbox) Down(ctx context.Context) error {
+	unlock, err := state.Lock(ctx, s.lockFile(), func() { s.Progress.Note("another command works on %s, waiting for it", s.Dir) })
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return s.down(ctx)
+}
+
+func (s *Sandbox) down(ctx context.Context) error {
+	if _, err := os.Stat(string(s.Dir)); errors.Is(err, os.ErrNotExist) && len(proc.Marked(s.Dir.Mark())) == 0 {
+		return nil
+	}
+	c, err := s.Dir.Load()
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		s.Progress.Note("%v; going on without it", err)
+	}
+	if err := s.stopPrograms(ctx, c); err != nil {
+		return err
+	}
+	if c.OnLoopback {
+		if err := removeAddress(ctx, c.Address); err != nil {
+			return err
+		}
+	}
+	return s.Dir.Remove()
+}
+
+// stopPrograms ends the clients of the API server before it and etcd last, then whatever else
+// carries the sandbox's mark: what a crashed `up` had no time to write down.
+func (s *Sandbox) stopPrograms(ctx context.Context, c state.Config) error {
+	programs := controlPlane(s.Dir, c)
+	for len(programs) > 0 {
+		n := max(1, len(programs)-2) // all but two at first, then one by one
+		var ids []proc.Identity
+		for _, p := range programs[len(programs)-n:] {
+			id, err := proc.ReadFile(s.Dir.PIDFile(p.Name))
+			if err != nil {
+				return err
+			}
+			if id.PID != os.Getpid() { // the supervisor takes the sandbox down itself
+				ids = append(ids, id)
+			}
+		}
+		if err := proc.Stop(ctx, 3*time.Second, ids...); err != nil {
+			return err
+		}
+		programs = programs[:len(programs)-n]
+	}
+	return proc.Stop(ctx, time.Second, proc.Marked(s.Dir.Mark())...)
+}
