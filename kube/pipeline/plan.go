@@ -12,10 +12,12 @@ type Plan struct {
 	Labels      map[string]string `json:"labels,omitempty"`
 	Annotations map[string]string `json:"annotations,omitempty"`
 	// Revision is the first 12 hex digits of the SHA-256 of the pipeline file.
-	Revision  string         `json:"revision,omitempty"`
-	Params    map[string]any `json:"params,omitempty"`
-	Source    *SourceRef     `json:"source,omitempty"`
-	Workspace *Workspace     `json:"workspace,omitempty"`
+	Revision string         `json:"revision,omitempty"`
+	Params   map[string]any `json:"params,omitempty"`
+	Source   *SourceRef     `json:"source,omitempty"`
+	// TimeZone is the IANA zone of the schedules; empty means the cluster's own.
+	TimeZone  string     `json:"timeZone,omitempty"`
+	Workspace *Workspace `json:"workspace,omitempty"`
 	// Stages are in topological order; the file's order breaks ties.
 	Stages []PlannedStage `json:"stages"`
 }
@@ -33,9 +35,9 @@ type PlannedStage struct {
 
 // Child is one execution of a stage, with the parameters that hold for it (the pipeline's, the stage's, the sweep's).
 type Child struct {
-	Params map[string]any `json:"params,omitempty"`
+	Params Params `json:"params,omitempty"`
 	// Swept are just the parameters of the sweep, for display.
-	Swept map[string]any `json:"swept,omitempty"`
+	Swept Params `json:"swept,omitempty"`
 }
 
 // SourceRef is the packaged source folder of a run.
@@ -48,6 +50,14 @@ type SourceRef struct {
 	Repo   string `json:"repo,omitempty"`
 	Commit string `json:"commit,omitempty"`
 	Dirty  bool   `json:"dirty,omitempty"`
+}
+
+// CommitText is the commit, with -dirty when the folder differed from it.
+func (r SourceRef) CommitText() string {
+	if r.Commit != "" && r.Dirty {
+		return r.Commit + "-dirty"
+	}
+	return r.Commit
 }
 
 // Result is the document that a stage leaves in its termination message, at most 4 KiB of JSON.

@@ -3,7 +3,6 @@ package pipeline
 import (
 	"encoding/json"
 
-	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -37,7 +36,7 @@ type Spec struct {
 	Description string `json:"description,omitempty"`
 	// Params are the pipeline's parameters with their defaults; a default gives the type that --set must have:
 	// int, float, bool, string, or a list or map (given to --set as JSON).
-	Params map[string]any `json:"params,omitempty"`
+	Params Params `json:"params,omitempty"`
 	// Source is a folder, relative to the pipeline file, packaged as a ConfigMap and mounted at /ml/src.
 	Source string `json:"source,omitempty"`
 	// Workspace is a volume that all stages share.
@@ -111,7 +110,7 @@ type Stage struct {
 	Command []string `json:"command,omitempty"`
 	Args    []string `json:"args,omitempty"`
 	// Params override or add to the pipeline's for this stage.
-	Params map[string]any `json:"params,omitempty"`
+	Params Params `json:"params,omitempty"`
 	// Sweep runs the stage once for each set of parameters: a mapping of lists is a grid, a list of mappings is taken as it is.
 	Sweep *Sweep `json:"sweep,omitempty"`
 	// Parallel bounds how many children of a sweep run at once; default 4.
@@ -136,6 +135,8 @@ type Stage struct {
 type Sweep struct {
 	// Grid has the values of each parameter; every combination is one child, the first name varying slowest.
 	Grid map[string][]any
+	// Names are the names of the grid in the order of the file.
+	Names []string
 	// List has one set of parameters a child.
 	List []map[string]any
 }
@@ -163,6 +164,3 @@ type Deploy struct {
 	// Strategy is how traffic moves to the new pods: rolling, as the Deployment's own strategy says.
 	Strategy string `json:"strategy,omitempty"`
 }
-
-// patchTypes are the Kubernetes types that a stage's patch is checked against, by the kind it is merged over.
-var _ = batchv1.Job{}

@@ -1,0 +1,73 @@
+package pipeline
+
+import (
+	"maps"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// mergeTemplate lays a stage over the defaults: single values replace, named lists merge by name,
+// node selectors and resources by key, tolerations and envFrom add up.
+func mergeTemplate(defaults, stage Template) Template {
+	return Template{
+		Image:              orElse(stage.Image, defaults.Image),
+		ImagePullPolicy:    corev1.PullPolicy(orElse(string(stage.ImagePullPolicy), string(defaults.ImagePullPolicy))),
+		ImagePullSecrets:   mergeBy(defaults.ImagePullSecrets, stage.ImagePullSecrets, func(r corev1.LocalObjectReference) string { return r.Name }),
+		ServiceAccountName: orElse(stage.ServiceAccountName, defaults.ServiceAccountName),
+		WorkingDir:         orElse(stage.WorkingDir, defaults.WorkingDir),
+		Env:                mergeBy(defaults.Env, stage.Env, func(e corev1.EnvVar) string { return e.Name }),
+		EnvFrom:            slices.Concat(defaults.EnvFrom, stage.EnvFrom),
+		Resources:          mergeResources(defaults.Resources, stage.Resources),
+		Volumes:            mergeBy(defaults.Volumes, stage.Volumes, func(v corev1.Volume) string { return v.Name }),
+		VolumeMounts:       mergeBy(defaults.VolumeMounts, stage.VolumeMounts, func(m corev1.VolumeMount) string { return m.MountPath }),
+		NodeSelector:       merged(defaults.NodeSelector, stage.NodeSelector),
+		Tolerations:        slices.Concat(defaults.Tolerations, stage.Tolerations),
+		GPUs:               first(stage.GPUs, defaults.GPUs),
+		Timeout:            first(stage.Timeout, defaults.Timeout),
+		Retries:            first(stage.Retries, defaults.Retries),
+		TTL:                first(stage.TTL, defaults.TTL),
+	}
+}
+
+// mergeBy keeps the order of the defaults; a later element of the same key takes the place of the earlier one.
+func mergeBy[T any](defaults, stage []T, key func(T) string) []T {
+	var out []T
+	at := map[string]int{}
+	for _, e := range slices.Concat(defaults, stage) {
+		if i, ok := at[key(e)]; ok {
+			out[i] = e
+			continue
+		}
+		at[key(e)] = len(out)
+		out = append(out, e)
+	}
+	return out
+}
+
+func mergeResources(defaults, stage corev1.ResourceRequirements) corev1.ResourceRequirements {
+	out := corev1.ResourceRequirements{
+		Requests: mergeQuantities(defaults.Requests, stage.Requests),
+		Limits:   mergeQuantities(defaults.Limits, stage.Limits),
+		Claims:   mergeBy(defaults.Claims, stage.Claims, func(c corev1.ResourceClaim) string { return c.Name }),
+	}
+	return out
+}
+
+func mergeQuantities(defaults, stage corev1.ResourceList) corev1.ResourceList {
+	if len(defaults)+len(stage) == 0 {
+		return nil
+	}
+	out := corev1.ResourceList{}
+	maps.Copy(out, defaults)
+	maps.Copy(out, stage)
+	return out
+}
+
+// first is a, or b when a is not given.
+func first[T any](a, b *T) *T {
+	if a != nil {
+		return a
+	}
+	return b
+}
