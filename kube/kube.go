@@ -24,6 +24,10 @@ const (
 	// LabelChild is the index of a sweep's child, LabelAttempt the number of the attempt, from 1.
 	LabelChild   = "kubectl-ml.dev/child"
 	LabelAttempt = "kubectl-ml.dev/attempt"
+	// LabelState is the final state of a finished run; a run that goes on has none.
+	LabelState = "kubectl-ml.dev/state"
+	// LabelSource names the source ConfigMap that a run or an applied pipeline uses.
+	LabelSource = "kubectl-ml.dev/source"
 	// LabelDriver marks the Jobs and CronJobs that advance runs from inside the cluster; its value is "true".
 	LabelDriver = "kubectl-ml.dev/driver"
 )
@@ -37,16 +41,16 @@ const (
 
 // Annotations.
 const (
+	// AnnotationRevision is the first digits of the hash of an applied pipeline file.
+	AnnotationRevision = "kubectl-ml.dev/revision"
 	// AnnotationParams is the JSON of a pod's parameters, shown to it as /ml/params.json.
 	AnnotationParams = "kubectl-ml.dev/params"
 	// AnnotationAppliedBy is the user name that the API server knows the writer by, or the local user.
 	AnnotationAppliedBy = "kubectl-ml.dev/applied-by"
 	// AnnotationGitCommit is the commit of the source, with -dirty when the work tree differed.
 	AnnotationGitCommit = "kubectl-ml.dev/git-commit"
-	// AnnotationState, AnnotationSummary and AnnotationFinished are copies of a finished run's outcome for lists.
-	AnnotationState    = "kubectl-ml.dev/state"
-	AnnotationSummary  = "kubectl-ml.dev/summary"
-	AnnotationFinished = "kubectl-ml.dev/finished"
+	// AnnotationSummary is the JSON of what lists show of a run, so that they need not read its data.
+	AnnotationSummary = "kubectl-ml.dev/summary"
 	// AnnotationManifestName is the name that a manifest's object had in its file.
 	AnnotationManifestName = "kubectl-ml.dev/manifest-name"
 )

@@ -1,0 +1,444 @@
+package run
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/kubectl-ml/kubectl-ml/kube/job"
+	"github.com/kubectl-ml/kubectl-ml/kube/pipeline"
+)
+
+// Run is a run as it stands: the record and what the live objects say.
+type Run struct {
+	*Record
+	State State `json:"state"`
+	// Message says in a sentence why the run is in its state.
+	Message string  `json:"message,omitempty"`
+	Now     []Stage `json:"status"`
+	// Finished is when the run ended.
+	Finished *time.Time `json:"finished,omitempty"`
+}
+
+// Stage is a stage as it stands.
+type Stage struct {
+	Name    string   `json:"name"`
+	Needs   []string `json:"needs,omitempty"`
+	State   State    `json:"state"`
+	Reason  string   `json:"reason,omitempty"`
+	Message string   `json:"message,omitempty"`
+	Attempt int      `json:"attempt"`
+	// GPUs is what one execution asks for.
+	GPUs     int64              `json:"gpus,omitempty"`
+	Started  *time.Time         `json:"started,omitempty"`
+	Finished *time.Time         `json:"finished,omitempty"`
+	Children []Child            `json:"children,omitempty"`
+	Best     int                `json:"best,omitempty"`
+	Result   *pipeline.Result   `json:"result,omitempty"`
+	Gates    []pipeline.Verdict `json:"gates,omitempty"`
+	// Approved tells who let the run pass the gates.
+	Approved   *Mark  `json:"approved,omitempty"`
+	ReusedFrom string `json:"reusedFrom,omitempty"`
+	// recorded is true when the outcome is in the record already.
+	recorded bool
+}
+
+// Live is what the cluster has of a run right now. A nil map means that nobody looked: what the record says was
+// started is then taken to run.
+type Live struct {
+	// Jobs by name.
+	Jobs map[string]job.JobFact
+	// TTL tells which of the Jobs expire by themselves.
+	TTL map[string]bool
+	// Deployments by name.
+	Deployments map[string]*appsv1.Deployment
+}
+
+// Derive works out how a run stands. It is a pure function of the record, the live objects and the clock.
+func Derive(rec *Record, live Live, now time.Time) Run {
+	r := Run{Record: rec, Now: make([]Stage, 0, len(rec.Plan.Stages))}
+	at := map[string]*Stage{}
+	for i := range rec.Plan.Stages {
+		st := deriveStage(rec, &rec.Plan.Stages[i], live, at)
+		r.Now = append(r.Now, st)
+		at[st.Name] = &r.Now[len(r.Now)-1]
+	}
+	r.State, r.Message = runState(&r, now)
+	if rec.End != nil {
+		r.State, r.Message, r.Finished = rec.End.State, rec.End.Message, &rec.End.At
+	}
+	return r
+}
+
+func deriveStage(rec *Record, p *pipeline.PlannedStage, live Live, done map[string]*Stage) Stage {
+	sr := rec.Stages[p.Name]
+	st := Stage{Name: p.Name, Needs: p.Needs, Attempt: rec.attempt(p.Name), Approved: sr.Approval, ReusedFrom: sr.ReusedFrom}
+	if p.GPUs != nil {
+		st.GPUs = p.GPUs.Count
+	}
+	if o := sr.Outcome; o != nil {
+		st.recorded = true
+		st.State, st.Reason, st.Message = o.State, o.Reason, o.Message
+		st.Started, st.Finished, st.Children, st.Best, st.Result = o.Started, o.Finished, o.Children, o.Best, o.Result()
+		if !p.Selected {
+			st.State = Reused
+			return st
+		}
+		judge(&st, p)
+		return st
+	}
+	if !p.Selected {
+		st.State, st.Reason = Skipped, "not part of this run"
+		return st
+	}
+	if p.Kind() == pipeline.KindDeployment {
+		deriveDeployment(rec, p, sr, live, &st)
+	} else {
+		deriveJobs(rec, p, sr, live, &st)
+	}
+	if st.State == Waiting {
+		st.State, st.Reason = waitsFor(rec, p, done)
+	}
+	judge(&st, p)
+	return st
+}
+
+// waitsFor says why a stage that has not started has not. An empty reason with Waiting means it may start now.
+func waitsFor(rec *Record, p *pipeline.PlannedStage, done map[string]*Stage) (State, string) {
+	var open []string
+	for _, need := range p.Needs {
+		d := done[need]
+		switch {
+		case d == nil || d.State.passed():
+		case d.State == Skipped && !rec.Stage(need).Selected:
+		case d.State.Terminal():
+			return Skipped, fmt.Sprintf("%s %s", need, phrase(d.State))
+		default:
+			open = append(open, need)
+		}
+	}
+	switch {
+	case rec.Cancel != nil:
+		return Cancelled, ""
+	case rec.End != nil && rec.End.State == TimedOut:
+		return TimedOut, ""
+	case len(open) > 0:
+		return Waiting, "needs " + strings.Join(open, ", ")
+	}
+	return Waiting, ""
+}
+
+func phrase(s State) string {
+	switch s {
+	case Failed:
+		return "failed"
+	case GateFailed:
+		return "breached a gate"
+	case Cancelled:
+		return "was cancelled"
+	case TimedOut:
+		return "ran out of the run's time"
+	}
+	return "was skipped"
+}
+
+// judge applies the gates to a stage whose work has succeeded.
+func judge(st *Stage, p *pipeline.PlannedStage) {
+	if st.State != Succeeded || len(p.Gates) == 0 {
+		return
+	}
+	st.Gates = pipeline.Evaluate(p.Gates, st.Result)
+	if st.Approved != nil {
+		return
+	}
+	var failed, waiting []string
+	for _, v := range st.Gates {
+		switch v.State {
+		case pipeline.Fail:
+			failed = append(failed, v.Reason)
+		case pipeline.Waiting:
+			waiting = append(waiting, v.Reason)
+		}
+	}
+	switch {
+	case len(failed) > 0:
+		st.State, st.Reason, st.Message = GateFailed, "Gate", strings.Join(failed, "; ")
+	case len(waiting) > 0:
+		st.State, st.Reason, st.Message = AwaitingApproval, "Approval", strings.Join(waiting, "; ")
+	}
+}
+
+func deriveJobs(rec *Record, p *pipeline.PlannedStage, sr StageRecord, live Live, st *Stage) {
+	results := make([]*pipeline.Result, len(p.Children))
+	for i, planned := range p.Children {
+		c := Child{State: Waiting, Job: pipeline.JobName(rec.Name, p.Name, i, len(p.Children), st.Attempt), Swept: planned.Swept}
+		fact, exists := live.Jobs[c.Job]
+		switch {
+		case exists:
+			childFromJob(&c, fact)
+		case i < len(sr.Jobs) && sr.Jobs[i] != "" && live.Jobs == nil:
+			c.State, c.UID = Running, sr.Jobs[i]
+		case i < len(sr.Jobs) && sr.Jobs[i] != "":
+			c.State, c.UID = Failed, sr.Jobs[i]
+			c.Reason, c.Message = "JobDeleted", fmt.Sprintf("job %s was deleted before it ended", c.Job)
+		}
+		results[i] = c.Result
+		st.Children = append(st.Children, c)
+	}
+	sumUp(st, p, results)
+}
+
+// sumUp makes the state of a stage from its children's.
+func sumUp(st *Stage, p *pipeline.PlannedStage, results []*pipeline.Result) {
+	n := map[State]int{}
+	var failed *Child
+	for i := range st.Children {
+		c := &st.Children[i]
+		n[c.State]++
+		if c.State == Failed && failed == nil {
+			failed = c
+		}
+		if c.Started != nil && (st.Started == nil || c.Started.Before(*st.Started)) {
+			st.Started = c.Started
+		}
+		if c.Finished != nil && (st.Finished == nil || c.Finished.After(*st.Finished)) {
+			st.Finished = c.Finished
+		}
+	}
+	total := len(st.Children)
+	if n[Succeeded]+n[Failed] < total {
+		st.Finished = nil
+	}
+	switch {
+	case n[Waiting] == total:
+		st.State = Waiting
+		return
+	case n[Succeeded]+n[Failed] == total:
+	case n[Running] > 0:
+		st.State = Running
+	default:
+		st.State = Pending
+	}
+	if st.State != "" {
+		for _, c := range st.Children {
+			if c.State == Pending && c.Reason != "" || total == 1 {
+				st.Reason, st.Message = c.Reason, c.Message
+			}
+		}
+		return
+	}
+	if n[Succeeded] == 0 {
+		st.State, st.Reason, st.Message = Failed, failed.Reason, failed.Message
+		return
+	}
+	st.State = Succeeded
+	if total == 1 {
+		st.Result, st.Message = results[0], st.Children[0].Message
+		return
+	}
+	if n[Failed] > 0 {
+		st.Message = fmt.Sprintf("%d of %d children failed, the first by: %s", n[Failed], total, failed.Message)
+	}
+	if p.Best == nil {
+		return
+	}
+	best, err := pipeline.BestChild(p.Best, results)
+	if err != nil {
+		st.State, st.Reason, st.Message = Failed, "NoBestChild", err.Error()
+		return
+	}
+	st.Best, st.Result = best, results[best]
+}
+
+func childFromJob(c *Child, f job.JobFact) {
+	c.UID, c.Reason, c.Message = f.UID, f.Reason, f.Message
+	c.Started, c.Finished = f.Started, f.Finished
+	c.State = State(f.State)
+	if f.State == job.Suspended {
+		c.State, c.Reason = Pending, "Suspended"
+	}
+	last := lastPod(f)
+	if last == nil {
+		return
+	}
+	c.Node, c.Image, c.ExitCode, c.Restarts = last.Node, last.ImageID, last.ExitCode, last.Restarts
+	if c.State != Succeeded {
+		return
+	}
+	// A container may write plain text there for people; only what looks like our document must be one.
+	if !strings.HasPrefix(strings.TrimSpace(last.Result), "{") {
+		return
+	}
+	res, err := pipeline.ParseResult(last.Result)
+	if err != nil {
+		c.State, c.Reason = Failed, "InvalidResult"
+		c.Message = fmt.Sprintf("the command succeeded, but what it wrote to /dev/termination-log cannot be read: %v", err)
+		return
+	}
+	c.Result = res
+}
+
+// lastPod is the pod that speaks for a Job: the one that succeeded, else the newest.
+func lastPod(f job.JobFact) *job.PodFact {
+	var last *job.PodFact
+	for i := range f.Pods {
+		p := &f.Pods[i]
+		if p.State == job.Succeeded {
+			return p
+		}
+		if last == nil || p.Started != nil && (last.Started == nil || p.Started.After(*last.Started)) {
+			last = p
+		}
+	}
+	return last
+}
+
+func deriveDeployment(rec *Record, p *pipeline.PlannedStage, sr StageRecord, live Live, st *Stage) {
+	want, err := pipeline.Deployment(&rec.Plan, rec.ref(), p.Name)
+	if err != nil {
+		st.State, st.Reason, st.Message = Failed, "InvalidManifest", err.Error()
+		return
+	}
+	c := Child{State: Waiting, Job: want.Name}
+	d := live.Deployments[want.Name]
+	started := len(sr.Jobs) > 0 && sr.Jobs[0] != ""
+	switch {
+	case started && live.Deployments == nil:
+		c.State = Running
+	case started && d == nil:
+		c.State, c.Reason, c.Message = Failed, "Deleted", fmt.Sprintf("deployment %s was deleted before it was rolled out", want.Name)
+	case started:
+		c.UID = string(d.UID)
+		c.State, c.Reason, c.Message = rollout(d)
+		c.Started = created(d)
+		if c.State.Terminal() {
+			c.Finished = updated(d)
+		}
+	}
+	st.Children = []Child{c}
+	st.State, st.Reason, st.Message, st.Started, st.Finished = c.State, c.Reason, c.Message, c.Started, c.Finished
+}
+
+// rollout is the state of a Deployment's rollout, as kubectl rollout status judges it.
+func rollout(d *appsv1.Deployment) (state State, reason, message string) {
+	want := int32(1)
+	if d.Spec.Replicas != nil {
+		want = *d.Spec.Replicas
+	}
+	s := d.Status
+	for _, c := range s.Conditions {
+		if c.Type == appsv1.DeploymentProgressing && c.Reason == "ProgressDeadlineExceeded" {
+			return Failed, c.Reason, c.Message
+		}
+		if c.Type == appsv1.DeploymentReplicaFailure && c.Status == corev1.ConditionTrue {
+			reason, message = c.Reason, c.Message
+		}
+	}
+	switch {
+	case s.ObservedGeneration < d.Generation:
+		return Pending, reason, message
+	case s.UpdatedReplicas < want || s.AvailableReplicas < want || s.Replicas > s.UpdatedReplicas:
+		if message == "" {
+			message = fmt.Sprintf("%d of %d replicas are updated, %d available", s.UpdatedReplicas, want, s.AvailableReplicas)
+		}
+		return Running, reason, message
+	}
+	return Succeeded, "", ""
+}
+
+func created(d *appsv1.Deployment) *time.Time {
+	t := d.CreationTimestamp.Time
+	return &t
+}
+
+// updated is when the rollout last made progress.
+func updated(d *appsv1.Deployment) *time.Time {
+	for _, c := range d.Status.Conditions {
+		if c.Type == appsv1.DeploymentProgressing {
+			t := c.LastUpdateTime.Time
+			return &t
+		}
+	}
+	return nil
+}
+
+// runState sums up the stages.
+func runState(r *Run, now time.Time) (state State, message string) {
+	n := map[State]int{}
+	var first, gate, approval *Stage
+	active := 0
+	for i := range r.Now {
+		s := &r.Now[i]
+		n[s.State]++
+		switch s.State {
+		case Failed:
+			if first == nil {
+				first = s
+			}
+		case GateFailed:
+			if gate == nil {
+				gate = s
+			}
+		case AwaitingApproval:
+			if approval == nil {
+				approval = s
+			}
+		case Pending, Running:
+			active++
+		case Waiting:
+			if s.Reason == "" {
+				active++
+			}
+		}
+	}
+	switch {
+	case r.Cancel != nil:
+		return Cancelled, cancelText(r.Cancel)
+	case r.Deadline != nil && now.After(*r.Deadline) && n[Waiting]+n[Pending]+n[Running]+n[AwaitingApproval] > 0:
+		return TimedOut, fmt.Sprintf("the run did not end within %s", r.Timeout.Duration)
+	case active > 0 && n[Running] > 0:
+		return Running, ""
+	case active > 0 && n[Succeeded]+n[Failed]+n[GateFailed] > 0:
+		return Running, pendingText(r)
+	case active > 0:
+		return Pending, pendingText(r)
+	case first != nil:
+		return Failed, fmt.Sprintf("stage %s failed: %s", first.Name, firstOf(first.Message, first.Reason, "no reason given"))
+	case gate != nil:
+		return GateFailed, fmt.Sprintf("stage %s: %s", gate.Name, gate.Message)
+	case approval != nil:
+		return AwaitingApproval, fmt.Sprintf("stage %s: %s", approval.Name, approval.Message)
+	case n[TimedOut] > 0:
+		return TimedOut, ""
+	}
+	return Succeeded, ""
+}
+
+func pendingText(r *Run) string {
+	for _, s := range r.Now {
+		if s.State == Pending && s.Message != "" {
+			return fmt.Sprintf("stage %s: %s", s.Name, s.Message)
+		}
+	}
+	return ""
+}
+
+func cancelText(m *Mark) string {
+	s := "cancelled by " + m.By
+	if m.Reason != "" {
+		s += ": " + m.Reason
+	}
+	return s
+}
+
+func firstOf(texts ...string) string {
+	for _, t := range texts {
+		if t != "" {
+			return t
+		}
+	}
+	return ""
+}

@@ -1,0 +1,293 @@
+package run
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	utilrand "k8s.io/apimachinery/pkg/util/rand"
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/kubectl-ml/kubectl-ml/kube"
+	"github.com/kubectl-ml/kubectl-ml/kube/client"
+	"github.com/kubectl-ml/kubectl-ml/kube/pipeline"
+)
+
+// StartOptions say how a run is started.
+type StartOptions struct {
+	Set, SetFile []string
+	pipeline.Selection
+	// Timeout bounds the run; 0 is no bound.
+	Timeout time.Duration
+	// Driver is set when a Job in the cluster is to advance the run.
+	Driver *Driver
+	// Reason is kept in the record.
+	Reason string
+	// ID is the run's name after the pipeline's; empty takes a random one. A run that exists with
+	// this ID is taken up instead of started, so that a command with an ID can be repeated safely.
+	ID  string
+	Now time.Time
+}
+
+// Prepared is a run that is ready to be created: nothing of it is in the cluster yet.
+type Prepared struct {
+	Record *Record
+	// Source and Claim are nil when there is nothing to create.
+	Source *corev1.ConfigMap
+	Claim  *corev1.PersistentVolumeClaim
+	driver *Driver
+	// fixedID says that a run of that name is the same run, not an accident.
+	fixedID bool
+}
+
+// runID keeps a given ID that fits, shortens another to a hash, and invents one where none is given.
+func runID(id string) string {
+	switch {
+	case id == "":
+		return utilrand.String(5)
+	case len(id) <= 10 && len(validation.IsDNS1123Label(id)) == 0:
+		return id
+	}
+	sum := sha256.Sum256([]byte(id))
+	return hex.EncodeToString(sum[:4])
+}
+
+// Prepare resolves a bundle into a run. It reads from the cluster only the results that the selected stages
+// need of stages that they leave out.
+func Prepare(ctx context.Context, c *client.Client, b *Bundle, o StartOptions) (*Prepared, error) {
+	if err := b.Pack(ctx, c.Namespace); err != nil {
+		return nil, err
+	}
+	plan, err := b.Resolve(o.Set, o.SetFile, o.Selection)
+	if err != nil {
+		return nil, err
+	}
+	rec := &Record{
+		Name: plan.Pipeline + "-" + runID(o.ID), Namespace: c.Namespace,
+		Created: o.Now.UTC().Truncate(time.Second), Plan: *plan, Stages: map[string]StageRecord{},
+	}
+	rec.Detached, rec.Reason = o.Driver != nil, o.Reason
+	if o.Timeout > 0 {
+		deadline := rec.Created.Add(o.Timeout)
+		rec.Timeout, rec.Deadline = &metav1.Duration{Duration: o.Timeout}, &deadline
+	}
+	if err := reuse(ctx, c, rec); err != nil {
+		return nil, err
+	}
+	p := &Prepared{Record: rec, fixedID: o.ID != "", Source: b.SourceMap, Claim: pipeline.WorkspaceClaim(plan, c.Namespace)}
+	if o.Driver != nil && rec.needsDriver() {
+		p.driver = o.Driver
+	}
+	return p, p.checkFirst()
+}
+
+// checkFirst builds the Jobs that start at once, so that what is wrong with them is said before anything exists.
+func (p *Prepared) checkFirst() error {
+	r := Derive(p.Record, Live{}, p.Record.Created)
+	for _, st := range next(r, Live{}, p.Record.Created).starts {
+		if p.Record.Stage(st.stage).Kind() == pipeline.KindDeployment {
+			continue
+		}
+		if _, err := pipeline.Job(&p.Record.Plan, p.Record.ref(), st.stage, st.child, 1, p.Record.results()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// needsDriver says whether anything of the run is left to do by a client once its first stages have started.
+func (r *Record) needsDriver() bool {
+	n := 0
+	for _, s := range r.Plan.Stages {
+		if s.Selected {
+			n++
+			if len(s.Children) > 1 || s.TTL != nil {
+				return true
+			}
+		}
+	}
+	return n > 1
+}
+
+// reuse finds, for stages that the run leaves out, the outcomes that its own stages refer to: those of the
+// newest run in which the stage succeeded.
+func reuse(ctx context.Context, c *client.Client, rec *Record) error {
+	missing := rec.Plan.MissingResults()
+	if len(missing) == 0 {
+		return nil
+	}
+	list, err := c.Kube.CoreV1().ConfigMaps(c.Namespace).List(ctx, kube.ListOptions(map[string]string{
+		kube.LabelKind: kube.KindRun, kube.LabelPipeline: rec.Plan.Pipeline,
+	}))
+	if err != nil {
+		return c.Explain("look for earlier results of "+strings.Join(missing, ", "), err)
+	}
+	newestFirst(list.Items)
+	for i := range list.Items {
+		old, err := decode(&list.Items[i])
+		if err != nil {
+			continue // a damaged record has no results to give
+		}
+		missing = slices.DeleteFunc(missing, func(stage string) bool {
+			sr := old.Stages[stage]
+			if sr.Outcome == nil || sr.Outcome.State != Succeeded {
+				return false
+			}
+			from := old.Name
+			if sr.ReusedFrom != "" {
+				from = sr.ReusedFrom
+			}
+			rec.Stages[stage] = StageRecord{Attempt: sr.Attempt, Outcome: sr.Outcome, ReusedFrom: from}
+			return true
+		})
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("no recorded run of %s has results of %s, which the chosen stages use: run from there with: kubectl ml run --from %s",
+			rec.Plan.Pipeline, strings.Join(missing, ", "), missing[0])
+	}
+	return nil
+}
+
+func newestFirst(items []corev1.ConfigMap) {
+	slices.SortStableFunc(items, func(a, b corev1.ConfigMap) int {
+		return b.CreationTimestamp.Compare(a.CreationTimestamp.Time)
+	})
+}
+
+// Create puts a prepared run into the cluster: what it needs first, the record last; then its first Jobs.
+// A run of which no Job could be created leaves no record behind.
+func (p *Prepared) Create(ctx context.Context, c *client.Client) error {
+	who := make(chan string, 1)
+	go func() { who <- c.WhoAmI(ctx) }()
+	if err := p.createNeeds(ctx, c); err != nil {
+		return err
+	}
+	p.Record.By = <-who
+	if err := p.createRecord(ctx, c); err != nil {
+		return err
+	}
+	if _, _, err := Advance(ctx, c, p.Record.Name); err != nil {
+		if ctx.Err() == nil && !client.Transient(err) {
+			p.discard(ctx, c)
+		}
+		return err
+	}
+	if p.driver != nil {
+		return p.driver.launch(ctx, c, p.Record)
+	}
+	return nil
+}
+
+// discard takes back the record of a run that could not start, unless somebody else has started a Job of it.
+func (p *Prepared) discard(ctx context.Context, c *client.Client) {
+	if _, rec, err := getRecord(ctx, c, p.Record.Name); err == nil && nothingStarted(rec) {
+		_ = c.Kube.CoreV1().ConfigMaps(c.Namespace).Delete(ctx, kube.PrefixRun+rec.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(rec.UID)})
+	}
+}
+
+func (p *Prepared) createNeeds(ctx context.Context, c *client.Client) error {
+	if p.Source != nil {
+		if err := createSource(ctx, c, p.Source); err != nil {
+			return err
+		}
+	}
+	ws := p.Record.Plan.Workspace
+	switch {
+	case p.Claim != nil:
+		_, err := c.Kube.CoreV1().PersistentVolumeClaims(c.Namespace).Create(ctx, p.Claim, metav1.CreateOptions{FieldManager: kube.FieldManager})
+		if err != nil && !apierrors.IsAlreadyExists(err) {
+			return c.Explain("create the workspace claim "+p.Claim.Name, err)
+		}
+	case ws != nil:
+		_, err := c.Kube.CoreV1().PersistentVolumeClaims(c.Namespace).Get(ctx, ws.Claim, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return fmt.Errorf("the workspace claim %s does not exist in namespace %s: create it, or give spec.workspace.size to have it made", ws.Claim, c.Namespace)
+		}
+		if err != nil && !apierrors.IsForbidden(err) {
+			return c.Explain("read the workspace claim "+ws.Claim, err)
+		}
+	}
+	return nil
+}
+
+// createSource puts the source in place; its name is its content's hash, so one that exists is the same.
+func createSource(ctx context.Context, c *client.Client, cm *corev1.ConfigMap) error {
+	_, err := c.Kube.CoreV1().ConfigMaps(c.Namespace).Create(ctx, cm, metav1.CreateOptions{FieldManager: kube.FieldManager})
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		return c.Explain("store the source folder as configmap "+cm.Name, err)
+	}
+	return nil
+}
+
+func (p *Prepared) createRecord(ctx context.Context, c *client.Client) error {
+	rec := p.Record
+	for range 5 {
+		cm := &corev1.ConfigMap{}
+		if err := rec.encode(cm); err != nil {
+			return err
+		}
+		made, err := c.Kube.CoreV1().ConfigMaps(c.Namespace).Create(ctx, cm, metav1.CreateOptions{FieldManager: kube.FieldManager})
+		if apierrors.IsAlreadyExists(err) && p.fixedID {
+			return nil
+		}
+		if apierrors.IsAlreadyExists(err) {
+			rec.Name = rec.Plan.Pipeline + "-" + utilrand.String(5)
+			continue
+		}
+		if err != nil {
+			return c.Explain("record run "+rec.Name, err)
+		}
+		rec.UID, rec.Created = string(made.UID), made.CreationTimestamp.Time
+		return nil
+	}
+	return fmt.Errorf("no free name for a run of %s after five tries: try again", rec.Plan.Pipeline)
+}
+
+// Objects are all objects that the run would create, in order, with references to results that do not exist
+// yet left as they stand.
+func (p *Prepared) Objects() ([]runtime.Object, error) {
+	var out []runtime.Object
+	if p.Source != nil {
+		out = append(out, p.Source)
+	}
+	if p.Claim != nil {
+		out = append(out, p.Claim)
+	}
+	cm := &corev1.ConfigMap{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"}}
+	if err := p.Record.encode(cm); err != nil {
+		return nil, err
+	}
+	out = append(out, cm)
+	for _, s := range p.Record.Plan.Stages {
+		if !s.Selected {
+			continue
+		}
+		if s.Kind() == pipeline.KindDeployment {
+			d, err := pipeline.Deployment(&p.Record.Plan, p.Record.ref(), s.Name)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, d)
+			continue
+		}
+		for i := range s.Children {
+			j, err := pipeline.Job(&p.Record.Plan, p.Record.ref(), s.Name, i, 1, nil)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, j)
+		}
+	}
+	if p.driver != nil {
+		out = append(out, p.driver.objects(p.Record)...)
+	}
+	return out, nil
+}
