@@ -175,7 +175,7 @@ func (s *Sandbox) boot(ctx context.Context, c state.Config, o UpOptions) error {
 	if err != nil {
 		return err
 	}
-	c.Ready = true
+	c.Ready, c.Kubectl = true, s.Cache.Path("kubectl")
 	return s.Dir.Save(c)
 }
 

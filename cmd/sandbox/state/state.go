@@ -32,6 +32,7 @@ type Config struct {
 	RealNode    bool           `json:"realNode"`
 	NoRealNode  string         `json:"noRealNode,omitempty"` // why there is none
 	WhilePID    proc.Identity  `json:"whilePID"`
+	Kubectl     string         `json:"kubectl"`          // a kubectl of the same version
 	Images      []string       `json:"images,omitempty"` // loaded by `sandbox image`
 }
 
