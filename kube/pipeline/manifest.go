@@ -7,7 +7,6 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubectl-ml/kubectl-ml/kube"
@@ -210,19 +209,6 @@ func (p *Plan) timeZone() *string {
 		return nil
 	}
 	return &p.TimeZone
-}
-
-// podSpecOf is the pod of a manifest's object, for checks.
-func podSpecOf(object any) *corev1.PodTemplateSpec {
-	switch o := object.(type) {
-	case *batchv1.Job:
-		return &o.Spec.Template
-	case *batchv1.CronJob:
-		return &o.Spec.JobTemplate.Spec.Template
-	case *appsv1.Deployment:
-		return &o.Spec.Template
-	}
-	return nil
 }
 
 // manifestKinds are the kinds that a manifest may have.
