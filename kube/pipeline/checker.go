@@ -18,11 +18,13 @@ type checker struct {
 	seen map[Problem]bool
 	// silent are the paths that already have a problem; what follows from it is not reported.
 	silent map[string]bool
-	types  typeCache
+	// touched are the paths above the silent ones: what they lack may be what was left out below.
+	touched map[string]bool
+	types   typeCache
 }
 
 func newChecker(file string) *checker {
-	return &checker{file: file, silent: map[string]bool{}, seen: map[Problem]bool{}, types: typeCache{}}
+	return &checker{file: file, silent: map[string]bool{}, touched: map[string]bool{}, seen: map[Problem]bool{}, types: typeCache{}}
 }
 
 func (c *checker) add(p Problem) {
@@ -141,6 +143,9 @@ func (c *checker) report(at *path, p Problem) {
 	if c.full() {
 		return
 	}
+	if len(c.silent) > 0 && c.touched[at.String()] && at != nil {
+		return
+	}
 	for q := at; q != nil && len(c.silent) > 0; q = q.parent {
 		if c.silent[q.String()] {
 			return
@@ -154,9 +159,16 @@ func (c *checker) report(at *path, p Problem) {
 // reject reports a value that cannot be decoded and leaves it out.
 func (c *checker) reject(n *node, at *path, message, fix string) {
 	n.bad = true
-	name := at.String()
-	c.silent[name] = true
-	c.add(Problem{Line: n.line, Column: n.column, Field: name, Message: message, Fix: fix})
+	c.silence(at)
+	c.add(Problem{Line: n.line, Column: n.column, Field: at.String(), Message: message, Fix: fix})
+}
+
+// silence keeps later findings about a path, and about what it leaves missing above it, from being reported.
+func (c *checker) silence(at *path) {
+	c.silent[at.String()] = true
+	for p := at; p != nil; p = p.parent {
+		c.touched[p.parent.String()] = true
+	}
 }
 
 // dnsLabel says what is wrong with a name that must be a DNS label of at most limit characters; empty when nothing is.

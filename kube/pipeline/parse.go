@@ -129,7 +129,7 @@ func syntaxProblem(data []byte, err error) Problem {
 	case strings.Contains(message, "expected ',' or"):
 		p.Fix = "close the bracket, and put a comma between elements"
 	case strings.Contains(message, "unknown anchor"):
-		name := strings.Trim(strings.TrimPrefix(message, "unknown anchor "), "' referenced")
+		name := strings.TrimSuffix(strings.TrimPrefix(message, "unknown anchor '"), "' referenced")
 		p.Fix = "quote a value that begins with *, or define &" + name + " before it"
 		local = false
 		for i, l := range lines {
@@ -138,6 +138,8 @@ func syntaxProblem(data []byte, err error) Problem {
 				break
 			}
 		}
+	case strings.Contains(message, "expected alphabetic or numeric character"):
+		p.Fix = "quote a value that begins with * or &"
 	default:
 		p.Fix = "check quotes and brackets from here on"
 		local = false

@@ -240,7 +240,7 @@ func (g *grower) scalar(n *node, y *yaml.Node, at *path) {
 		if t, ok := decimal(y.Value); ok {
 			n.text = t
 		} else {
-			g.bad(n, at, y.Value+" does not fit a 64-bit int", "write a smaller number, or quote it to have text")
+			g.bad(n, at, y.Value+" is not an int of 64 bits", "write another number, or quote it to have text")
 		}
 	case "!!float":
 		n.shape = float

@@ -32,6 +32,8 @@ type validator struct {
 	p *Pipeline
 	// index are the stages by name.
 	index map[string]int
+	// edges are the needs of each stage by index, made when first asked for.
+	edges [][]int
 }
 
 func (v *validator) pipeline() {

@@ -256,7 +256,7 @@ func (v *validator) references(at *path, i int) {
 type refChecker struct {
 	*validator
 	stage     int
-	ancestors map[string]bool
+	ancestors []bool
 }
 
 func (r *refChecker) tree(at *path, n *node) {
@@ -323,7 +323,7 @@ func (r *refChecker) stageReference(at *path, ref reference, s *Stage) {
 	switch {
 	case j == r.stage:
 		r.err(at, fmt.Sprintf("$(%s): a stage does not know its own result before it has run", ref.text), "name a stage that it needs")
-	case !r.ancestors[ref.stage]:
+	case !r.ancestors[j]:
 		r.err(at, fmt.Sprintf("$(%s): stage %s does not need %s, which may not have run by then", ref.text, s.Name, ref.stage), "add "+ref.stage+" to needs")
 	case r.p.Spec.Stages[j].Deploy != nil:
 		r.err(at, fmt.Sprintf("$(%s): stage %s is a Deployment and leaves no result", ref.text, ref.stage), "name a stage that is a Job")
@@ -332,21 +332,19 @@ func (r *refChecker) stageReference(at *path, ref reference, s *Stage) {
 	}
 }
 
-// upstream are the names of all stages that a stage needs, directly or not.
-func (v *validator) upstream(i int) map[string]bool {
-	seen := map[string]bool{}
-	todo := []int{i}
-	for len(todo) > 0 {
-		i := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
-		for _, need := range v.p.Spec.Stages[i].Needs {
-			if j, known := v.index[need]; known && !seen[need] {
-				seen[need] = true
-				todo = append(todo, j)
+// upstream marks the stages that a stage needs, directly or not, by their index.
+func (v *validator) upstream(i int) []bool {
+	if v.edges == nil {
+		v.edges = make([][]int, len(v.p.Spec.Stages))
+		for i := range v.p.Spec.Stages {
+			for _, need := range v.p.Spec.Stages[i].Needs {
+				if j, known := v.index[need]; known {
+					v.edges[i] = append(v.edges[i], j)
+				}
 			}
 		}
 	}
-	return seen
+	return reachable(i, v.edges)
 }
 
 func (r *refChecker) knows(param string) bool {

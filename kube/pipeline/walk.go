@@ -60,7 +60,7 @@ type rules struct {
 // check holds a value against a Go type and reports all that does not fit.
 func (c *checker) check(n *node, t reflect.Type, at *path, r rules) {
 	if n.bad {
-		c.silent[at.String()] = true
+		c.silence(at)
 		return
 	}
 	t = deref(t)
@@ -108,7 +108,7 @@ func (c *checker) check(n *node, t reflect.Type, at *path, r rules) {
 // checkAny looks for values that no type can hold.
 func (c *checker) checkAny(n *node, at *path) {
 	if n.bad {
-		c.silent[at.String()] = true
+		c.silence(at)
 		return
 	}
 	for i := range n.fields {
@@ -344,7 +344,7 @@ func (c *checker) unknown(f *field, t reflect.Type, known map[string]reflect.Typ
 	case meant != "":
 		fix = `did you mean "` + meant + `"?`
 		// What is missing under the right name is no second problem.
-		c.silent[at.field(meant).String()] = true
+		c.silence(at.field(meant))
 	case fix == "" && len(names) <= 30:
 		fix = "the fields here are " + strings.Join(names, ", ")
 	case fix == "":
@@ -352,7 +352,7 @@ func (c *checker) unknown(f *field, t reflect.Type, known map[string]reflect.Typ
 	}
 	name := at.field(f.key).String()
 	f.value.bad = true
-	c.silent[name] = true
+	c.silence(at.field(f.key))
 	c.add(Problem{Line: f.line, Column: f.column, Field: name, Message: "unknown field " + strconv.Quote(f.key), Fix: fix})
 }
 
