@@ -10,6 +10,7 @@ import (
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
@@ -62,4 +63,10 @@ func (c *Client) WhoAmI(ctx context.Context) string {
 		return "local:" + u.Username
 	}
 	return "local:" + os.Getenv("USER")
+}
+
+// NamespaceExists is false only when the server says so; without the right to look it is true.
+func (c *Client) NamespaceExists(ctx context.Context) bool {
+	_, err := c.Kube.CoreV1().Namespaces().Get(ctx, c.Namespace, metav1.GetOptions{})
+	return !apierrors.IsNotFound(err)
 }

@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/yaml"
@@ -110,7 +111,7 @@ func (a *Application) Apply(ctx context.Context, c *client.Client, dryRun []stri
 			return c.Explain("create the workspace claim "+a.Claim.Name, err)
 		}
 	}
-	if slices.ContainsFunc(a.Schedules, func(j *batchv1.CronJob) bool { return j.Labels[kube.LabelDriver] != "" }) {
+	if a.usesDriver() {
 		if err := a.driver.ensureIdentity(ctx, c, dryRun); err != nil {
 			return err
 		}
@@ -340,4 +341,30 @@ func (a *Application) mergeSchedules(ctx context.Context, c *client.Client, old 
 		}
 	}
 	return nil
+}
+
+// Name is the pipeline's name.
+func (a *Application) Name() string { return a.Pipeline.Labels[kube.LabelPipeline] }
+
+// Objects are what applying writes, in order.
+func (a *Application) Objects() []runtime.Object {
+	var out []runtime.Object
+	if a.Source != nil {
+		out = append(out, a.Source)
+	}
+	if a.Claim != nil {
+		out = append(out, a.Claim)
+	}
+	if a.usesDriver() {
+		out = append(out, a.driver.identity(a.Pipeline.Namespace)...)
+	}
+	out = append(out, a.Pipeline)
+	for _, cj := range a.Schedules {
+		out = append(out, cj)
+	}
+	return out
+}
+
+func (a *Application) usesDriver() bool {
+	return slices.ContainsFunc(a.Schedules, func(j *batchv1.CronJob) bool { return j.Labels[kube.LabelDriver] != "" })
 }

@@ -114,7 +114,7 @@ func toRetry(r *Run, from string) ([]string, error) {
 	if from != "" {
 		st := r.Stage(from)
 		if st == nil || !st.Selected {
-			return nil, refuse("run %s has no stage %q; it has: %s", r.Name, from, strings.Join(r.selected(), ", "))
+			return nil, refuse("run %s has no stage %q; it has: %s", r.Name, from, strings.Join(r.Selected(), ", "))
 		}
 		again[from] = true
 	}
@@ -141,8 +141,8 @@ func toRetry(r *Run, from string) ([]string, error) {
 	return out, nil
 }
 
-// selected are the names of the stages that the run runs.
-func (r *Record) selected() []string {
+// Selected are the names of the stages that the run runs.
+func (r *Record) Selected() []string {
 	var out []string
 	for _, s := range r.Plan.Stages {
 		if s.Selected {
@@ -157,7 +157,7 @@ func Approve(ctx context.Context, c *client.Client, name, stage string, mark Mar
 	return change(ctx, c, name, dryRun, func(r *Run) error {
 		i := slices.IndexFunc(r.Now, func(s Stage) bool { return s.Name == stage })
 		if i < 0 {
-			return refuse("run %s has no stage %q; it has: %s", name, stage, strings.Join(r.selected(), ", "))
+			return refuse("run %s has no stage %q; it has: %s", name, stage, strings.Join(r.Selected(), ", "))
 		}
 		if st := r.Now[i]; st.State != GateFailed && st.State != AwaitingApproval {
 			return refuse("stage %s of run %s is %s: only a breached gate or one that awaits approval can be approved", stage, name, st.State)

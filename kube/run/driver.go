@@ -86,7 +86,7 @@ func (d *Driver) job(rec *Record) *batchv1.Job {
 	}
 	j := &batchv1.Job{
 		TypeMeta:   metav1.TypeMeta{APIVersion: batchv1.SchemeGroupVersion.String(), Kind: "Job"},
-		ObjectMeta: metav1.ObjectMeta{Name: rec.Name + "-driver", Namespace: rec.Namespace, Labels: labels},
+		ObjectMeta: metav1.ObjectMeta{Name: driverName(rec.Name), Namespace: rec.Namespace, Labels: labels},
 		Spec: batchv1.JobSpec{
 			BackoffLimit: ptr.To[int32](driverRetries), TTLSecondsAfterFinished: ptr.To(int32(driverTTL.Seconds())),
 			Template: d.pod(labels, []string{"resume", rec.Name}),
@@ -173,3 +173,29 @@ func driverRequests() corev1.ResourceList {
 func driverLimits() corev1.ResourceList {
 	return corev1.ResourceList{corev1.ResourceMemory: *resource.NewQuantity(256<<20, resource.BinarySI)}
 }
+
+// Detach hands a run that somebody left to a driver in the cluster.
+func Detach(ctx context.Context, c *client.Client, name string, d *Driver) (Run, error) {
+	r, err := change(ctx, c, name, nil, func(r *Run) error {
+		if r.End != nil {
+			return refuse("run %s has ended already: %s", name, r.State)
+		}
+		r.Detached = true
+		return nil
+	})
+	if err != nil {
+		return r, err
+	}
+	// A driver that has ended, because the run waited for an approval, makes room for the next.
+	jobs := c.Kube.BatchV1().Jobs(c.Namespace)
+	old, err := jobs.Get(ctx, driverName(name), metav1.GetOptions{})
+	if err == nil && old.Status.CompletionTime != nil {
+		err := jobs.Delete(ctx, old.Name, metav1.DeleteOptions{PropagationPolicy: ptr.To(metav1.DeletePropagationBackground)})
+		if err != nil && !apierrors.IsNotFound(err) {
+			return r, c.Explain("replace the driver of run "+name, err)
+		}
+	}
+	return r, d.launch(ctx, c, r.Record)
+}
+
+func driverName(run string) string { return run + "-driver" }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"slices"
@@ -190,8 +191,9 @@ func group(jobs []batchv1.Job, pods []corev1.Pod) map[string]Live {
 	return out
 }
 
-// Find turns what a person may type for a run into its name: a name, @latest, or PIPELINE@latest.
+// Find turns what a person may type for a run into its name: a name, run/NAME, @latest, or PIPELINE@latest.
 func Find(ctx context.Context, c *client.Client, arg string) (string, error) {
+	arg = strings.TrimPrefix(arg, "run/")
 	pipe, latest := strings.CutSuffix(arg, "@latest")
 	if !latest {
 		return arg, nil
@@ -218,15 +220,40 @@ func Find(ctx context.Context, c *client.Client, arg string) (string, error) {
 }
 
 // FileOrApplied reads the pipeline that a person named: a file that exists, "-", or an applied pipeline.
-func FileOrApplied(ctx context.Context, connect func() (*client.Client, error), name string) (*Bundle, error) {
+func FileOrApplied(ctx context.Context, connect func() (*client.Client, error), name string, stdin io.Reader) (*Bundle, error) {
 	_, err := os.Stat(name)
 	looksLikeFile := name == "-" || err == nil || !errors.Is(err, fs.ErrNotExist) || strings.ContainsAny(name, "/.\\")
 	if looksLikeFile {
-		return ReadFile(name, os.Stdin)
+		return ReadFile(name, stdin)
 	}
 	c, err := connect()
 	if err != nil {
 		return nil, err
 	}
 	return ReadApplied(ctx, c, name)
+}
+
+// Names are the names of all runs in the namespace, newest first, without their data.
+func Names(ctx context.Context, c *client.Client) ([]string, error) {
+	return recordNames(ctx, c, kube.KindRun, kube.PrefixRun)
+}
+
+// Pipelines are the names of all applied pipelines in the namespace.
+func Pipelines(ctx context.Context, c *client.Client) ([]string, error) {
+	return recordNames(ctx, c, kube.KindPipeline, kube.PrefixPipeline)
+}
+
+func recordNames(ctx context.Context, c *client.Client, kind, prefix string) ([]string, error) {
+	list, err := c.Meta.Resource(configMaps).Namespace(c.Namespace).List(ctx, kube.ListOptions(map[string]string{kube.LabelKind: kind}))
+	if err != nil {
+		return nil, c.Explain("list the "+kind+"s", err)
+	}
+	slices.SortStableFunc(list.Items, func(a, b metav1.PartialObjectMetadata) int {
+		return b.CreationTimestamp.Compare(a.CreationTimestamp.Time)
+	})
+	names := make([]string, len(list.Items))
+	for i := range list.Items {
+		names[i] = strings.TrimPrefix(list.Items[i].Name, prefix)
+	}
+	return names, nil
 }

@@ -60,6 +60,8 @@ type Record struct {
 	Namespace string    `json:"namespace"`
 	UID       string    `json:"uid,omitempty"`
 	Created   time.Time `json:"created"`
+	// Labels are the record's own.
+	Labels map[string]string `json:"labels,omitempty"`
 	Header
 	Plan pipeline.Plan `json:"plan"`
 	// Stages has an entry for each stage that has started or is reused.
@@ -265,8 +267,8 @@ func decode(cm *corev1.ConfigMap) (*Record, error) {
 	r := &Record{
 		Name:      strings.TrimPrefix(cm.Name, kube.PrefixRun),
 		Namespace: cm.Namespace, UID: string(cm.UID),
-		Created: cm.CreationTimestamp.Time,
-		Stages:  map[string]StageRecord{},
+		Created: cm.CreationTimestamp.Time, Labels: cm.Labels,
+		Stages: map[string]StageRecord{},
 	}
 	get := func(key string, v any) error {
 		text, ok := cm.Data[key]

@@ -9,7 +9,10 @@ import (
 	"strings"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -290,4 +293,40 @@ func (p *Prepared) Objects() ([]runtime.Object, error) {
 		out = append(out, p.driver.objects(p.Record)...)
 	}
 	return out, nil
+}
+
+// CheckObjects lets the server check objects as if they were created; nothing is stored.
+func CheckObjects(ctx context.Context, c *client.Client, objects []runtime.Object) error {
+	o := metav1.CreateOptions{FieldManager: kube.FieldManager, DryRun: []string{metav1.DryRunAll}}
+	for _, obj := range objects {
+		var err error
+		switch obj := obj.(type) {
+		case *corev1.ConfigMap:
+			_, err = c.Kube.CoreV1().ConfigMaps(c.Namespace).Create(ctx, obj, o)
+		case *corev1.PersistentVolumeClaim:
+			_, err = c.Kube.CoreV1().PersistentVolumeClaims(c.Namespace).Create(ctx, obj, o)
+		case *corev1.ServiceAccount:
+			_, err = c.Kube.CoreV1().ServiceAccounts(c.Namespace).Create(ctx, obj, o)
+		case *batchv1.Job:
+			_, err = c.Kube.BatchV1().Jobs(c.Namespace).Create(ctx, obj, o)
+		case *appsv1.Deployment:
+			_, err = c.Kube.AppsV1().Deployments(c.Namespace).Create(ctx, obj, o)
+		case *rbacv1.Role:
+			_, err = c.Kube.RbacV1().Roles(c.Namespace).Create(ctx, obj, o)
+		case *rbacv1.RoleBinding:
+			_, err = c.Kube.RbacV1().RoleBindings(c.Namespace).Create(ctx, obj, o)
+		}
+		if err != nil && !apierrors.IsAlreadyExists(err) {
+			return c.Explain("check "+ObjectName(obj), err)
+		}
+	}
+	return nil
+}
+
+// ObjectName is the name of an object.
+func ObjectName(obj runtime.Object) string {
+	if m, ok := obj.(metav1.Object); ok {
+		return m.GetName()
+	}
+	return ""
 }

@@ -1,0 +1,56 @@
+package plugin
+
+import (
+	"errors"
+
+	"github.com/kubectl-ml/kubectl-ml/kube/run"
+)
+
+// The exit codes, as `kubectl ml help exit-codes` documents them.
+const (
+	ExitOK        = 0
+	ExitError     = 1
+	ExitDiffError = 2
+	ExitFailed    = 3
+	ExitTimeout   = 4
+	ExitApproval  = 5
+	ExitCancelled = 6
+	ExitGate      = 7
+	// ExitInterrupted is what shells give for SIGINT: the run was left, not ended.
+	ExitInterrupted = 130
+)
+
+// Exit is an error with an exit code of its own. Err may be nil when everything is said already.
+type Exit struct {
+	Code int
+	Err  error
+}
+
+func (e *Exit) Error() string {
+	if e.Err == nil {
+		return "exit status"
+	}
+	return e.Err.Error()
+}
+
+func (e *Exit) Unwrap() error { return e.Err }
+
+// exitFor is the verdict of a run as an exit code; nil for success.
+func exitFor(s run.State) error {
+	codes := map[run.State]int{
+		run.Failed: ExitFailed, run.TimedOut: ExitTimeout, run.AwaitingApproval: ExitApproval,
+		run.Cancelled: ExitCancelled, run.GateFailed: ExitGate,
+	}
+	if code, ok := codes[s]; ok {
+		return &Exit{Code: code}
+	}
+	return nil
+}
+
+// waited gives an error of waiting its exit code.
+func waited(err error) error {
+	if errors.Is(err, run.ErrWaited) {
+		return &Exit{Code: ExitTimeout, Err: err}
+	}
+	return err
+}

@@ -1,0 +1,91 @@
+package plugin
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/charmbracelet/x/term"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	// Credential plugins of the cloud providers.
+	_ "k8s.io/client-go/plugin/pkg/client/auth"
+
+	"github.com/kubectl-ml/kubectl-ml/kube/client"
+)
+
+// Factory is what every verb is given: the streams, the environment, the clock, and the way to the cluster.
+type Factory struct {
+	genericiooptions.IOStreams
+	Config *genericclioptions.ConfigFlags
+	Getenv func(string) string
+	Now    func() time.Time
+}
+
+// NewFactory connects to nothing yet.
+func NewFactory(streams genericiooptions.IOStreams, getenv func(string) string) *Factory {
+	f := &Factory{IOStreams: streams, Getenv: getenv, Now: time.Now}
+	f.Config = genericclioptions.NewConfigFlags(true).
+		WithWarningPrinter(streams).
+		WithWrapConfigFn(func(c *rest.Config) *rest.Config {
+			c.UserAgent = "kubectl-ml/" + Version().Version
+			c.WarningHandler = rest.NewWarningWriter(streams.ErrOut, rest.WarningWriterOptions{Deduplicate: true})
+			return c
+		})
+	return f
+}
+
+// Client connects as the flags and the kubeconfig say.
+func (f *Factory) Client() (*client.Client, error) {
+	loader := f.Config.ToRawKubeConfigLoader()
+	namespace, _, err := loader.Namespace()
+	if err != nil {
+		return nil, f.configError(err)
+	}
+	cfg, err := f.Config.ToRESTConfig()
+	if err != nil {
+		return nil, f.configError(err)
+	}
+	return client.New(cfg, namespace)
+}
+
+// configError says what is wrong with the way to the cluster before anything was asked of it.
+func (f *Factory) configError(err error) error {
+	if clientcmd.IsEmptyConfig(err) {
+		where := f.Getenv("KUBECONFIG")
+		if where == "" {
+			where = "~/.kube/config"
+		}
+		if *f.Config.KubeConfig != "" {
+			where = *f.Config.KubeConfig
+		}
+		return fmt.Errorf("no cluster is configured: the kubeconfig %s is missing or empty\n  name one with --kubeconfig or KUBECONFIG, or see: kubectl config get-contexts", where)
+	}
+	return fmt.Errorf("the kubeconfig cannot be used: %w\n  check it with: kubectl config view", err)
+}
+
+// Interactive says whether a person can be asked: the input and the error stream are terminals.
+func (f *Factory) Interactive() bool {
+	return isTerminal(f.In) && isTerminal(f.ErrOut) && f.Getenv("CI") == "" && f.Getenv("TERM") != "dumb"
+}
+
+func isTerminal(stream any) bool {
+	file, ok := stream.(*os.File)
+	return ok && term.IsTerminal(file.Fd())
+}
+
+// width is the number of columns of the terminal that stream is, 0 when it is none.
+func width(stream any) int {
+	file, ok := stream.(*os.File)
+	if !ok {
+		return 0
+	}
+	w, _, err := term.GetSize(file.Fd())
+	if err != nil {
+		return 0
+	}
+	return w
+}

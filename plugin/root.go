@@ -1,0 +1,133 @@
+// Package plugin is the room of the verbs: one file a verb, each from flags to an options value to one use-case call
+// of kube to a printer. It is the only place that knows of cobra and of kubectl's connection flags.
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+)
+
+// Main runs one command line and returns the exit code. Errors are printed to the error stream.
+func Main(ctx context.Context, args []string, streams genericiooptions.IOStreams, getenv func(string) string) int {
+	f := NewFactory(streams, getenv)
+	cmd := NewRoot(f)
+	cmd.SetArgs(args)
+	err := cmd.ExecuteContext(ctx)
+	return f.report(err)
+}
+
+// report prints err as kubectl does and returns its exit code.
+func (f *Factory) report(err error) int {
+	if err == nil {
+		return ExitOK
+	}
+	code := ExitError
+	var exit *Exit
+	if errors.As(err, &exit) {
+		code = exit.Code
+		err = exit.Err
+	}
+	if err != nil {
+		f.say(errorText(err))
+	}
+	return code
+}
+
+// errorText prefixes each message with "error: " unless it is a list of file positions, which editors read.
+func errorText(err error) string {
+	text := strings.TrimRight(clean(err.Error()), "\n")
+	return "error: " + text
+}
+
+// NewRoot builds the command tree.
+func NewRoot(f *Factory) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "kubectl-ml",
+		Short: "Train, judge and run models on Kubernetes",
+		Long: `kubectl ml launches the stages of machine-learning pipelines as ordinary Kubernetes
+Jobs, follows them, and keeps what they gave back. It installs nothing in the cluster.
+
+Start with:  kubectl ml init house-prices && kubectl ml run`,
+		Annotations:       map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl ml"},
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+		Args:              unknownVerb,
+		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	root.SetIn(f.In)
+	root.SetOut(f.Out)
+	root.SetErr(f.ErrOut)
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
+	f.Config.AddFlags(root.PersistentFlags())
+	root.AddGroup(
+		&cobra.Group{ID: groupWrite, Title: "Write a pipeline:"},
+		&cobra.Group{ID: groupRun, Title: "Run it:"},
+		&cobra.Group{ID: groupSee, Title: "See what happens:"},
+		&cobra.Group{ID: groupChange, Title: "Change it:"},
+	)
+	root.AddCommand(f.verbs()...)
+	root.AddCommand(topics()...)
+	for _, c := range root.Commands() {
+		wrapArgs(c)
+	}
+	return root
+}
+
+// The groups of verbs in the help text.
+const (
+	groupWrite  = "write"
+	groupRun    = "run"
+	groupSee    = "see"
+	groupChange = "change"
+)
+
+func unknownVerb(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	msg := fmt.Sprintf("unknown command %q for %q", args[0], c.CommandPath())
+	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+		msg += "\n  did you mean: " + strings.Join(near, ", ") + "?"
+	}
+	return usage(c, errors.New(msg))
+}
+
+// wrapArgs makes errors in the number of arguments say where the help is, in all verbs alike.
+func wrapArgs(c *cobra.Command) {
+	if check := c.Args; check != nil {
+		c.Args = func(c *cobra.Command, args []string) error { return usage(c, check(c, args)) }
+	}
+	for _, sub := range c.Commands() {
+		wrapArgs(sub)
+	}
+}
+
+// usage marks an error in how a command was called.
+func usage(c *cobra.Command, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w\nSee '%s --help'", err, c.CommandPath())
+}
+
+// say writes one message for people.
+func (f *Factory) say(format string, args ...any) {
+	text := format
+	if len(args) > 0 {
+		text = fmt.Sprintf(format, args...)
+	}
+	_, _ = io.WriteString(f.ErrOut, text+"\n")
+}
+
+// Streams are the process's own.
+func Streams() genericiooptions.IOStreams {
+	return genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}
+}

@@ -1,0 +1,25 @@
+package plugin
+
+import "github.com/spf13/cobra"
+
+// verbs are all commands, each with the function that does its work.
+func (f *Factory) verbs() []*cobra.Command {
+	return []*cobra.Command{
+		newInitCmd(f, runInit),
+		newLintCmd(f, runLint),
+		newDiffCmd(f, runDiff),
+		newApplyCmd(f, runApply),
+		newRunCmd(f, runRun),
+		newResumeCmd(f, runResume),
+		newRetryCmd(f, runRetry),
+		newCancelCmd(f, runCancel),
+		newScheduleCmd(f),
+		newDeleteCmd(f, runDelete),
+		newRunsCmd(f, runRuns),
+		newStatusCmd(f, runStatus),
+		newWaitCmd(f, runWait),
+		newLogsCmd(f, runLogs),
+		newVersionCmd(f, runVersion),
+		newCompletionCmd(f),
+	}
+}
