@@ -2,7 +2,6 @@ package job
 
 import (
 	"context"
-	"errors"
 	"regexp"
 	"time"
 
@@ -13,14 +12,15 @@ import (
 type LogOptions struct {
 	// Follow keeps reading until the work has ended.
 	Follow bool
-	// Previous reads the container's instance before the last restart.
+	// Previous reads the container's instance before the last restart; Follow is then ignored.
 	Previous bool
 	// Timestamps fills LogLine.Time.
 	Timestamps bool
 	// Since and SinceTime leave out older lines; both zero take all. SinceTime wins.
 	Since     time.Duration
 	SinceTime time.Time
-	// Tail is how many lines of each container to begin with; -1 is all of them, 0 none.
+	// Tail is how many lines to begin with, of each container that has started already; -1 is all of them, 0 none.
+	// Containers that start later are read from their first line.
 	Tail int64
 	// Container names the container; empty is the annotation kubectl.kubernetes.io/default-container, else the first.
 	Container string
@@ -30,6 +30,9 @@ type LogOptions struct {
 	Grep *regexp.Regexp
 	// MaxLine is the bytes after which a line is cut and marked; 0 is DefaultMaxLine.
 	MaxLine int
+	// Partial also emits the state of a line that has not ended, as it grows by 16 KiB: a progress bar that a
+	// process overwrites for hours without ever ending the line.
+	Partial bool
 	// Status, when set, is told why a pod gives no lines (yet). Calls are serial with emit.
 	Status func(LogStatus)
 }
@@ -66,15 +69,18 @@ type LogLine struct {
 	Stage, Child string
 	// Time is when the container runtime took the line; zero unless asked for.
 	Time time.Time
-	// Text is sanitized: no control characters, of overwritten progress bars the last state.
+	// Text is sanitized: no control characters, of overwritten progress bars the last state. A line that was
+	// cut ends in a mark that says how much is missing.
 	Text string
+	// Partial says that the line has not ended; what comes next for this container takes its place.
+	Partial bool
 }
 
 // LogReport is what Logs did.
 type LogReport struct {
 	// Pods are the names of the pods seen, in the order of first sight.
 	Pods []string
-	// Lines counts the lines emitted.
+	// Lines counts the lines emitted, partial ones apart.
 	Lines int64
 	// Dropped counts the bytes cut from lines longer than MaxLine.
 	Dropped int64
@@ -82,9 +88,29 @@ type LogReport struct {
 	Errors []error
 }
 
-// Logs streams the lines of the selected pods to emit.
+// MaxStreams bounds the containers that are followed at once; further ones wait until a stream ends.
+const MaxStreams = 500
+
+// ahead is how many logs are opened ahead of the one being read, without Follow.
+const ahead = 20
+
+// Logs streams the lines of the selected pods of a namespace to emit, which is called by one goroutine at a time; while it
+// blocks, the streams wait.
+//
+// Without Follow it reads what there is now, pod after pod: by rank, then by age. With Follow it waits for pods that are
+// pending, takes in pods that join, follows containers over restarts, resumes broken connections without loss or
+// repetition, and returns when done says that the work has ended and what it wrote is drained, or when ctx ends, with
+// the error of ctx. A nil done means: when every pod that was seen has ended.
+//
+// A log that cannot be read does not stop the others: it is in LogReport.Errors. The error is for what stops all.
 func Logs(ctx context.Context, cs kubernetes.Interface, namespace string, sel PodSelector, o LogOptions,
 	done func(context.Context) (bool, error), emit func(LogLine),
 ) (LogReport, error) {
-	return LogReport{}, errors.New("not built yet")
+	r := newLogReader(cs, namespace, sel, o, emit)
+	if !o.Follow || o.Previous {
+		err := r.readNow(ctx)
+		return r.report, err
+	}
+	err := r.follow(ctx, done)
+	return r.report, err
 }
