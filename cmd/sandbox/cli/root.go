@@ -12,6 +12,7 @@ import (
 
 	"github.com/kubectl-ml/kubectl-ml/cmd/sandbox/build"
 	"github.com/kubectl-ml/kubectl-ml/cmd/sandbox/cluster"
+	"github.com/kubectl-ml/kubectl-ml/cmd/sandbox/node"
 	"github.com/kubectl-ml/kubectl-ml/cmd/sandbox/progress"
 	"github.com/kubectl-ml/kubectl-ml/cmd/sandbox/state"
 )
@@ -47,7 +48,7 @@ A sandbox is named by its state folder; several run side by side.`,
 	root.PersistentFlags().StringVar(&stateFlag, "state", state.DefaultPath(env.Getenv),
 		"state `folder`, which is the identity of the sandbox (environment: KUBECTL_ML_SANDBOX)")
 	open := func() (*cluster.Sandbox, error) { return env.sandbox(stateFlag) }
-	root.AddCommand(newUp(env, open), newDown(open), newStatus(env, open), newKubeconfig(env, open), newBuild(env), newSupervise(env, open))
+	root.AddCommand(newUp(env, open), newDown(open), newStatus(env, open), newKubeconfig(env, open), newBuild(env), newImage(env, open), newSupervise(env, open))
 	return root
 }
 
@@ -106,7 +107,7 @@ func newBuild(env Env) *cobra.Command {
 				return err
 			}
 			names := build.ControlPlane()
-			if cluster.CanHaveRealNode() {
+			if node.Possible() == "" {
 				names = append(names, build.RealNode()...)
 			}
 			if err := cache.Build(cmd.Context(), env.printer(), names...); err != nil {

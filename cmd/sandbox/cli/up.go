@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kubectl-ml/kubectl-ml/cmd/sandbox/cluster"
+	"github.com/kubectl-ml/kubectl-ml/cmd/sandbox/image"
 	"github.com/kubectl-ml/kubectl-ml/cmd/sandbox/supervisor"
 )
 
@@ -29,7 +30,10 @@ builds all programs, which takes some ten minutes; later ones take seconds.`,
 				return fmt.Errorf("--gpu-nodes %d: give a number from 0 to 1000", o.GPUNodes)
 			}
 			switch o.RealNode {
-			case "auto", "on", "off":
+			case cluster.RealNodeAuto, cluster.RealNodeOn, cluster.RealNodeOff:
+				if !cmd.Flags().Changed("real-node") {
+					o.RealNode = cluster.RealNodeKeep
+				}
 			default:
 				return fmt.Errorf("--real-node %q: give auto, on or off", o.RealNode)
 			}
@@ -42,8 +46,38 @@ builds all programs, which takes some ten minutes; later ones take seconds.`,
 	}
 	f := cmd.Flags()
 	f.IntVar(&o.GPUNodes, "gpu-nodes", cluster.DefaultGPUNodes, "`number` of simulated nodes, with 8 GPUs each")
-	f.StringVar(&o.RealNode, "real-node", "auto", "a node that runs containers: `auto|on|off`; auto: if this machine can")
+	f.StringVar(&o.RealNode, "real-node", cluster.RealNodeAuto, "a node that runs containers: `auto|on|off`; auto: if this machine can")
 	f.IntVar(&o.WhilePID, "while-pid", 0, "take the sandbox down when the process of this `id` ends")
+	f.StringVar(&o.DriverBinary, "driver-binary", "", "load this static `program` into the real node as "+image.Driver)
+	return cmd
+}
+
+func newImage(env Env, open opener) *cobra.Command {
+	var binary, name string
+	cmd := &cobra.Command{
+		Use:   "image",
+		Short: "Load a static program into the real node as an image",
+		Long: `image packs a static Linux program as a container image, with the program as its entrypoint and the
+user 65532, loads it into the sandbox's real node and prints its full name.`,
+		Example: `  CGO_ENABLED=0 go build -o bin/ ./cmd/kubectl-ml
+  sandbox image --binary bin/kubectl-ml`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := open()
+			if err != nil {
+				return err
+			}
+			full, err := s.LoadBinary(cmd.Context(), name, binary)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(env.Stdout, full)
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&binary, "binary", "", "path of the `program`")
+	cmd.Flags().StringVar(&name, "name", image.Driver, "`name` of the image")
+	_ = cmd.MarkFlagRequired("binary")
 	return cmd
 }
 

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/kubectl-ml/kubectl-ml/cmd/sandbox/build"
+	"github.com/kubectl-ml/kubectl-ml/cmd/sandbox/image"
+	"github.com/kubectl-ml/kubectl-ml/cmd/sandbox/netlink"
 	"github.com/kubectl-ml/kubectl-ml/cmd/sandbox/proc"
 	"github.com/kubectl-ml/kubectl-ml/cmd/sandbox/progress"
 	"github.com/kubectl-ml/kubectl-ml/cmd/sandbox/state"
@@ -29,10 +31,10 @@ type Sandbox struct {
 
 // UpOptions says what to bring up.
 type UpOptions struct {
-	GPUNodes     int
-	RealNode     string // auto, on or off
-	WhilePID     int
-	DriverBinary string
+	GPUNodes     int    // negative: as it is, or the default
+	RealNode     string // one of the RealNode constants
+	WhilePID     int    // 0: none
+	DriverBinary string // to load as the image of the plugin; none: ""
 }
 
 // Up brings the sandbox up, or what is missing of it. What it began it takes down again when it
@@ -109,7 +111,7 @@ func (s *Sandbox) fresh(ctx context.Context, o UpOptions) error {
 		ServiceCIDR: services.String(), PodCIDR: pods.String(), Address: services.Addr().Next().String(),
 		GPUNodes: o.GPUNodes,
 	}
-	c.OnLoopback = canAddAddress()
+	c.OnLoopback = netlink.CanChange()
 	if err := s.Dir.Save(c); err != nil {
 		return err
 	}
@@ -128,11 +130,14 @@ func (s *Sandbox) boot(ctx context.Context, c state.Config, o UpOptions) error {
 	} else if !again {
 		c.GPUNodes = DefaultGPUNodes
 	}
+	if err := s.decideRealNode(ctx, &c, o.RealNode); err != nil {
+		return err
+	}
 	if err := s.remember(&c, o); err != nil {
 		return err
 	}
 	if c.OnLoopback {
-		if err := addAddress(ctx, c.Address); err != nil {
+		if err := netlink.AddLoopback(c.Address); err != nil {
 			return err
 		}
 	}
@@ -147,6 +152,17 @@ func (s *Sandbox) boot(ctx context.Context, c state.Config, o UpOptions) error {
 	a, err := connect(s.Dir)
 	if err != nil {
 		return err
+	}
+	if c.RealNode {
+		err := s.startNode(ctx, &c, a, client)
+		if err := s.acceptNoNode(ctx, &c, o.RealNode, err); err != nil {
+			return err
+		}
+		if !c.RealNode {
+			if err := s.removeNode(ctx, c); err != nil {
+				return err
+			}
+		}
 	}
 	step := s.Progress.Do
 	if again {
@@ -174,6 +190,11 @@ func (s *Sandbox) boot(ctx context.Context, c state.Config, o UpOptions) error {
 	})
 	if err != nil {
 		return err
+	}
+	if o.DriverBinary != "" && c.RealNode {
+		if err := s.loadBinary(ctx, &c, image.Driver, o.DriverBinary, image.Config{User: "65532:65532"}); err != nil {
+			return err
+		}
 	}
 	c.Ready, c.Kubectl = true, s.Cache.Path("kubectl")
 	return s.Dir.Save(c)
@@ -248,7 +269,10 @@ func (s *Sandbox) start(ctx context.Context, p Program) (ended <-chan struct{}, 
 		return nil, err
 	}
 	path := s.Cache.Path(p.Name)
-	if p.Name == supervisor {
+	switch {
+	case p.Path != "":
+		path = p.Path
+	case p.Name == supervisor:
 		path = s.Self
 	}
 	process, err := proc.Start(ctx, proc.Spec{

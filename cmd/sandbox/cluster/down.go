@@ -6,6 +6,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/kubectl-ml/kubectl-ml/cmd/sandbox/netlink"
 	"github.com/kubectl-ml/kubectl-ml/cmd/sandbox/proc"
 	"github.com/kubectl-ml/kubectl-ml/cmd/sandbox/state"
 )
@@ -29,11 +30,21 @@ func (s *Sandbox) down(ctx context.Context) error {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		s.Progress.Note("%v; going on without it", err)
 	}
+	if s.hadNode() {
+		if err := s.stopNode(ctx); err != nil {
+			return err
+		}
+	}
 	if err := s.stopPrograms(ctx, c); err != nil {
 		return err
 	}
+	if s.hadNode() {
+		if err := s.nodeSettings(c).Clean(ctx); err != nil {
+			return err
+		}
+	}
 	if c.OnLoopback {
-		if err := removeAddress(ctx, c.Address); err != nil {
+		if err := netlink.RemoveLoopback(c.Address); err != nil {
 			return err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"text/template"
 	"time"
 
+	"github.com/kubectl-ml/kubectl-ml/cmd/sandbox/node"
 	"github.com/kubectl-ml/kubectl-ml/cmd/sandbox/pki"
 	"github.com/kubectl-ml/kubectl-ml/cmd/sandbox/state"
 )
@@ -33,7 +34,7 @@ func users() []user {
 		{"scheduler", pki.Subject{Name: "system:kube-scheduler"}},
 		{"kwok", pki.Subject{Name: "kwok", Groups: masters}},
 		{"prometheus", pki.Subject{Name: "prometheus"}}, // reads pods, services and nodes: manifests/base.yaml
-		{"kubelet", pki.Subject{Name: "system:node:" + RealNodeName, Groups: []string{"system:nodes"}}},
+		{"kubelet", pki.Subject{Name: "system:node:" + node.Name, Groups: []string{"system:nodes"}}},
 	}
 }
 
@@ -62,7 +63,7 @@ func writeFiles(d state.Dir, c state.Config, now time.Time) error {
 		"apiserver": {Name: apiServer, Hosts: append([]string{
 			"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"}, local...)},
 		"local":          {Name: "local", Hosts: local},
-		"kubelet-server": {Name: RealNodeName, Hosts: append([]string{RealNodeName}, local...)},
+		"kubelet-server": {Name: node.Name, Hosts: append([]string{node.Name}, local...)},
 		"kubelet-client": {Name: "apiserver-kubelet-client", Groups: []string{"system:masters"}},
 	}
 	for name, subject := range servers {
@@ -166,9 +167,6 @@ const volumes = 16
 
 // simulatedNode is the annotation, and the taint, of simulated nodes.
 const simulatedNode = "kwok.x-k8s.io/node=fake"
-
-// RealNodeName is the name of the real node.
-const RealNodeName = "sandbox"
 
 // product gives the simulated nodes different GPUs, so that there is something to choose between.
 func product(i int) string {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -36,6 +37,14 @@ func healthClient(d state.Dir) (*http.Client, error) {
 }
 
 func healthy(ctx context.Context, client *http.Client, url string) error {
+	if socket, ok := strings.CutPrefix(url, "unix://"); ok {
+		var d net.Dialer
+		conn, err := d.DialContext(ctx, "unix", socket)
+		if err != nil {
+			return err
+		}
+		return conn.Close()
+	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err

@@ -18,6 +18,9 @@ const (
 	kwok              = "kwok"
 	prometheus        = "prometheus"
 	supervisor        = "supervisor"
+	containerd        = "containerd"
+	kubelet           = "kubelet"
+	kubeletHealth     = "kubelet-health"
 )
 
 // simulatedPods is where pods on simulated nodes seem to be: addresses set aside for benchmarks,
@@ -30,12 +33,13 @@ const PrometheusPort = 9090
 // Program is one program of a sandbox: what it is called with and how it shows that it works.
 type Program struct {
 	Name   string
+	Path   string // other than that of the program of this name in the cache
 	Args   []string
-	Health string // answers 200 when the program works
+	Health string // an URL that answers 200, or a unix socket that takes connections, when the program works
 }
 
 func portNames() []string {
-	return []string{etcd, etcdPeer, apiServer, controllerManager, scheduler, kwok, prometheus, supervisor}
+	return []string{etcd, etcdPeer, apiServer, controllerManager, scheduler, kwok, prometheus, supervisor, kubelet, kubeletHealth}
 }
 
 func hostPort(c state.Config, name string) string {
@@ -146,11 +150,6 @@ func PrometheusService(c state.Config) (name, reason string) {
 		return "monitoring/prometheus-server:80", ""
 	}
 	return "", fmt.Sprintf("no address for the service: only root can put one on the loopback interface; use %s", PrometheusURL(c))
-}
-
-// programs lists every program of this sandbox.
-func (s *Sandbox) programs(c state.Config) []Program {
-	return controlPlane(s.Dir, c)
 }
 
 // Forward is a connection that the supervisor carries on.

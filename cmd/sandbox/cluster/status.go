@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/kubectl-ml/kubectl-ml/cmd/sandbox/build"
+	"github.com/kubectl-ml/kubectl-ml/cmd/sandbox/node"
 	"github.com/kubectl-ml/kubectl-ml/cmd/sandbox/proc"
 )
 
@@ -88,7 +89,7 @@ func (s *Sandbox) Status(ctx context.Context) (Status, error) {
 	st.Images = append(st.Images, c.Images...)
 	st.WhilePID = c.WhilePID.PID
 	if c.RealNode {
-		st.Nodes.Real = RealNodeName
+		st.Nodes.Real = node.Name
 	}
 	st.Phase = Running
 	if !c.Ready {
