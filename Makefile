@@ -4,7 +4,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build install demo demo-down test test-go test-sandbox lint lint-files lint-go lint-docs e2e bench docs clean programs bin/kubectl-ml bin/sandbox
+.PHONY: help build install demo demo-down test vet test-go test-sandbox lint lint-files lint-go lint-docs e2e bench docs clean programs bin/kubectl-ml bin/sandbox
 
 GO       ?= go
 MODULE   := github.com/kubectl-ml/kubectl-ml
@@ -26,6 +26,7 @@ LDFLAGS  = -s -w -X $(MODULE)/plugin.version=$(VERSION) -X $(MODULE)/plugin.comm
 # The sandbox is a module of its own and builds its programs with Go's own flags; so does its own build here.
 SANDBOX_GO := cd cmd/sandbox && GOFLAGS= $(GO)
 DEMO       ?= .sandbox/demo
+REAL_NODE  ?= auto
 EXAMPLE    := docs/examples/house-prices
 
 GOLANGCI_VERSION := v2.15.0
@@ -57,10 +58,11 @@ install: bin/kubectl-ml ## Install kubectl-ml into PREFIX/bin, or where `go inst
 	*) echo "put $$dir on your PATH, so that kubectl finds it as: kubectl ml" ;; esac
 
 # `sandbox up` installs what a real node needs with apt-get, so only root on Debian gets one; kwok simulates the others.
+# REAL_NODE=off does without, REAL_NODE=on insists.
 status = bin/sandbox status --state '$(DEMO)' -o json | sed -n 's/^ *"$(1)": "\(.*\)",*$$/\1/p'
 demo: build programs ## Start a cluster on this machine and run the house-prices example in it
 	@set -e; \
-	KUBECONFIG=$$(bin/sandbox up --state '$(DEMO)' --real-node=auto --driver-binary bin/kubectl-ml); export KUBECONFIG; \
+	KUBECONFIG=$$(bin/sandbox up --state '$(DEMO)' --real-node='$(REAL_NODE)' --driver-binary bin/kubectl-ml); export KUBECONFIG; \
 	node=$$($(call status,real)); file='$(EXAMPLE)/pipeline.yaml'; where="on the real node $$node"; \
 	if [ -z "$$node" ]; then \
 	  file='$(EXAMPLE)/simulated.yaml'; where="on simulated nodes, where nothing is executed"; fi; \
@@ -81,14 +83,16 @@ demo: build programs ## Start a cluster on this machine and run the house-prices
 demo-down: bin/sandbox ## Stop the demo's cluster and remove what it made
 	bin/sandbox down --state '$(DEMO)'
 
-test: test-go test-sandbox ## Vet and test both modules; tests that need a cluster boot one (TESTARGS=-short leaves them out)
+test: vet test-go test-sandbox ## Vet and test both modules; tests that need a cluster boot one (TESTARGS=-short leaves them out)
 
 test-go: $(if $(findstring -short,$(TESTARGS)),,programs)
-	$(GO) vet $(PACKAGES)
 	$(TEST) -timeout 20m $(TESTARGS) $(PACKAGES)
 
-test-sandbox:
+vet:
+	$(GO) vet $(PACKAGES)
 	$(SANDBOX_GO) vet ./...
+
+test-sandbox:
 	$(SANDBOX_GO) test -short ./...
 
 lint: lint-files lint-go lint-docs ## Check format, modules, generated files and code
