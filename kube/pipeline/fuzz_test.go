@@ -20,8 +20,11 @@ func FuzzLoad(f *testing.F) {
 		f.Add(data)
 	}
 	f.Add(stagesFile(3))
-	for _, c := range syntaxCases() {
-		f.Add([]byte(c.text))
+	for _, c := range append(syntaxCases(), typeCases()...) {
+		// Large seeds make the fuzzer slow; the tests read them anyway.
+		if len(c.text) < 4096 {
+			f.Add([]byte(c.text))
+		}
 	}
 	manifest := []byte("apiVersion: batch/v1\nkind: Job\nmetadata: {name: x}\nspec: {template: {spec: {restartPolicy: Never, containers: [{name: x, image: y}]}}}\n")
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -53,9 +53,9 @@ func evaluate(g Gate, r *Result) Verdict {
 	}
 	v.Value = &value
 	switch {
-	case g.Min != nil && !(value >= *g.Min):
+	case g.Min != nil && value < *g.Min:
 		v.Reason = fmt.Sprintf("%s %s is below min %s", g.Metric, formatFloat(value), formatFloat(*g.Min))
-	case g.Max != nil && !(value <= *g.Max):
+	case g.Max != nil && value > *g.Max:
 		v.Reason = fmt.Sprintf("%s %s is above max %s", g.Metric, formatFloat(value), formatFloat(*g.Max))
 	default:
 		v.State = Pass

@@ -1,6 +1,9 @@
 package pipeline
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"fmt"
+)
 
 // ManifestName checks a manifest as strictly as a stage that names it does, and returns its object's name.
 func ManifestName(file string, data []byte) (string, error) {
@@ -13,6 +16,8 @@ func ManifestName(file string, data []byte) (string, error) {
 			Name string `json:"name"`
 		} `json:"metadata"`
 	}
-	err = json.Unmarshal(object, &m)
-	return m.Metadata.Name, err
+	if err := json.Unmarshal(object, &m); err != nil {
+		return "", fmt.Errorf("%s: %w", file, err)
+	}
+	return m.Metadata.Name, nil
 }

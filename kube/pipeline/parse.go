@@ -156,7 +156,7 @@ func syntaxProblem(data []byte, err error) Problem {
 		p.Column = len(lines[p.Line-1]) - len(strings.TrimLeft(lines[p.Line-1], " ")) + 1
 	}
 	p.Message = "not valid YAML: " + message
-	if began < p.Line {
+	if local && began < p.Line {
 		p.Message += " (in the block that begins in line " + strconv.Itoa(began) + ")"
 	}
 	return p

@@ -39,6 +39,7 @@ func ParseResult(message string) (*Result, error) {
 	r := &Result{}
 	var errs []error
 	for _, key := range slices.Sorted(maps.Keys(doc)) {
+		var err error
 		switch key {
 		case "metrics":
 			r.Metrics, err = parseMetrics(doc[key])
@@ -49,7 +50,10 @@ func ParseResult(message string) (*Result, error) {
 		case "outputs":
 			r.Outputs, err = parseMap(key, doc[key])
 		default:
-			err = fmt.Errorf("unknown key %q: the keys of a result are metrics, model, data, outputs", key)
+			// Other keys are none of ours, but a misspelt one would lose what hours of work have found.
+			if c := closest(key, resultKeys()); c != "" {
+				err = fmt.Errorf("unknown key %q: did you mean %q?", key, c)
+			}
 		}
 		if err != nil {
 			errs = append(errs, err)
@@ -60,6 +64,8 @@ func ParseResult(message string) (*Result, error) {
 	}
 	return r, nil
 }
+
+func resultKeys() []string { return []string{"metrics", "model", "data", "outputs"} }
 
 func parseMap(key string, v any) (map[string]any, error) {
 	if v == nil {

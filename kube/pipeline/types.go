@@ -66,18 +66,30 @@ type Workspace struct {
 
 // Template is what defaults and stages have in common.
 type Template struct {
-	Image              string                        `json:"image,omitempty"`
-	ImagePullPolicy    corev1.PullPolicy             `json:"imagePullPolicy,omitempty"`
-	ImagePullSecrets   []corev1.LocalObjectReference `json:"imagePullSecrets,omitempty"`
-	ServiceAccountName string                        `json:"serviceAccountName,omitempty"`
-	WorkingDir         string                        `json:"workingDir,omitempty"`
-	Env                []corev1.EnvVar               `json:"env,omitempty"`
-	EnvFrom            []corev1.EnvFromSource        `json:"envFrom,omitempty"`
-	Resources          corev1.ResourceRequirements   `json:"resources,omitzero"`
-	Volumes            []corev1.Volume               `json:"volumes,omitempty"`
-	VolumeMounts       []corev1.VolumeMount          `json:"volumeMounts,omitempty"`
-	NodeSelector       map[string]string             `json:"nodeSelector,omitempty"`
-	Tolerations        []corev1.Toleration           `json:"tolerations,omitempty"`
+	// Image is REGISTRY/NAME:TAG; name a version or a digest, so that a run can be repeated.
+	Image string `json:"image,omitempty"`
+	// ImagePullPolicy is Always, IfNotPresent or Never; default: as Kubernetes has it, by the tag.
+	ImagePullPolicy corev1.PullPolicy `json:"imagePullPolicy,omitempty"`
+	// ImagePullSecrets name the Secrets with credentials of the registry.
+	ImagePullSecrets []corev1.LocalObjectReference `json:"imagePullSecrets,omitempty"`
+	// ServiceAccountName gives the pod an identity; without one it gets no token of the API server.
+	ServiceAccountName string `json:"serviceAccountName,omitempty"`
+	// WorkingDir is where the command starts; default /ml/src when the pipeline has a source, else as the image says.
+	WorkingDir string `json:"workingDir,omitempty"`
+	// Env are variables of the container; a stage adds to those of the defaults and replaces them by name.
+	Env []corev1.EnvVar `json:"env,omitempty"`
+	// EnvFrom takes all keys of Secrets and ConfigMaps as variables.
+	EnvFrom []corev1.EnvFromSource `json:"envFrom,omitempty"`
+	// Resources are what the container asks for and may use; a stage replaces those of the defaults one by one.
+	Resources corev1.ResourceRequirements `json:"resources,omitzero"`
+	// Volumes are mounted by volumeMounts; a stage replaces those of the defaults by name.
+	Volumes []corev1.Volume `json:"volumes,omitempty"`
+	// VolumeMounts say where the container sees volumes; nothing can be mounted below /ml.
+	VolumeMounts []corev1.VolumeMount `json:"volumeMounts,omitempty"`
+	// NodeSelector are the labels that a node must have.
+	NodeSelector map[string]string `json:"nodeSelector,omitempty"`
+	// Tolerations allow nodes with these taints; the taint of a GPU is tolerated by itself when gpus are asked for.
+	Tolerations []corev1.Toleration `json:"tolerations,omitempty"`
 	// GPUs is a count, or a mapping of count, resource and product.
 	GPUs *GPUs `json:"gpus,omitempty"`
 	// Timeout bounds the stage's Job (activeDeadlineSeconds), such as 90s, 30m or 12h.
@@ -91,6 +103,7 @@ type Template struct {
 
 // GPUs is an accelerator request of a pod.
 type GPUs struct {
+	// Count is how many a pod gets; 0 is none, whatever the defaults say.
 	Count int64 `json:"count"`
 	// Resource is the extended resource; default nvidia.com/gpu.
 	Resource corev1.ResourceName `json:"resource,omitempty"`
@@ -107,6 +120,7 @@ type Stage struct {
 
 	Template `json:",inline"`
 
+	// Command and Args are what the container runs; without command the image's own entry point.
 	Command []string `json:"command,omitempty"`
 	Args    []string `json:"args,omitempty"`
 	// Params override or add to the pipeline's for this stage.
@@ -143,6 +157,7 @@ type Sweep struct {
 
 // Best names the metric by which a sweep's winner is chosen; exactly one of the fields is set.
 type Best struct {
+	// Min is the metric of which the least value wins, Max that of which the greatest wins.
 	Min string `json:"min,omitempty"`
 	Max string `json:"max,omitempty"`
 }
