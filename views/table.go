@@ -1,6 +1,10 @@
 package views
 
-import "github.com/clipperhouse/displaywidth"
+import (
+	"strings"
+
+	"github.com/clipperhouse/displaywidth"
+)
 
 // Tone is what a text means, for the printer to colour or not. Colour is never the only signal:
 // the text itself says the same.
@@ -39,6 +43,8 @@ type Column struct {
 	Right bool
 	// Max cuts longer texts to that many cells, the last an ellipsis; 0 cuts nothing.
 	Max int
+	// Min is how many cells the column keeps when lines must fit a width; 0 is eight, and it is never less than the name.
+	Min int
 }
 
 // Table is rows under named columns. A row may be shorter than Columns; what is missing or empty prints as None.
@@ -54,7 +60,7 @@ type LineOptions struct {
 	// NoHeaders leaves out the heading.
 	NoHeaders bool
 	// Width is the cells a line may take, 0 without limit. To fit, the widest columns are cut first, to
-	// no less than their name or eight cells; then the line is cut.
+	// no less than their Min; then the line is cut.
 	Width int
 	// ASCII draws the guides of a tree without line-drawing characters.
 	ASCII bool
@@ -174,8 +180,8 @@ func (g *grid) fit() {
 		// The widest column gives, down to the next widest or to its own floor.
 		widest, next := -1, 0
 		for i, w := range g.width {
-			switch floor := max(least, Width(g.columns[i].Name)); {
-			case w <= floor:
+			switch {
+			case w <= g.floor(i):
 			case widest < 0 || w > g.width[widest]:
 				if widest >= 0 {
 					next = max(next, g.width[widest])
@@ -189,10 +195,19 @@ func (g *grid) fit() {
 			return
 		}
 		w := g.width[widest]
-		to := max(least, Width(g.columns[widest].Name), min(next, w-1), w-over)
+		to := max(g.floor(widest), min(next, w-1), w-over)
 		g.width[widest] = to
 		over -= w - to
 	}
+}
+
+// floor is what a column keeps at least.
+func (g *grid) floor(column int) int {
+	c := g.columns[column]
+	if c.Min > 0 {
+		return max(c.Min, Width(c.Name))
+	}
+	return max(least, Width(c.Name))
 }
 
 func (g *grid) lines() []Line {
@@ -243,7 +258,7 @@ func (g *grid) draw(spans []Cell, column int, m measured) []Cell {
 	return spans
 }
 
-// Cut returns the line cut to at most width cells, the last an ellipsis where text was lost.
+// Cut returns the line cut, in a copy, to at most width cells, the last an ellipsis where text was lost.
 func (l Line) Cut(width int) Line {
 	used := 0
 	for i, c := range l {
@@ -253,6 +268,9 @@ func (l Line) Cut(width int) Line {
 			continue
 		}
 		out := append(Line(nil), l[:i]...)
+		if i > 0 && strings.HasSuffix(l[i-1].Text, ellipsis) && strings.TrimLeft(c.Text, " ") == "" {
+			return out // what stands before the gap says already that something is missing
+		}
 		if used == width { // the ellipsis needs a cell of what already stands
 			for len(out) > 0 {
 				last := &out[len(out)-1]

@@ -214,6 +214,8 @@ func (f *JobFact) progress(j *batchv1.Job) {
 			if p.Reason != "" && waits == nil { // a container of it crashes or waits
 				waits = p
 			}
+		case p.State == Succeeded: // the controller has not counted it yet
+			f.State = Running
 		case p.State == Pending, p.State == StateLost:
 			if waits == nil || waits.State == Running {
 				waits = p

@@ -9,10 +9,19 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	kruntime "k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
 )
+
+var podsResource = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
 
 var t0 = time.Date(2026, 10, 1, 12, 0, 0, 0, time.UTC)
 
@@ -287,4 +296,78 @@ func TestReadNowSelects(t *testing.T) {
 	if err != nil || len(report.Errors) != 1 || !strings.Contains(report.Errors[0].Error(), "it has main, side") {
 		t.Errorf("unknown container: %v, %v", report.Errors, err)
 	}
+}
+
+func TestLogsEndByThePodsAlone(t *testing.T) {
+	c, cs := newCluster(t)
+	c.write("a/main", numbered(0, 3)...)
+	c.set(ended(pod("a", -1), 0))
+	for name, done := range map[string]func(context.Context) (bool, error){
+		"nothing asked": nil,
+		"not allowed": func(context.Context) (bool, error) {
+			return false, apierrors.NewForbidden(schema.GroupResource{Resource: "jobs"}, "x", nil)
+		},
+	} {
+		s := newSink()
+		r := newLogReader(cs, "ns", PodSelector{Names: []string{"a"}, Rank: AllRanks}, LogOptions{Follow: true, Tail: -1}, s.emit)
+		r.pace = fast
+		if err := r.follow(t.Context(), done); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		wantNumbered(t, s.texts(), "a", 3)
+		if (done != nil) != (len(r.report.Errors) == 1) {
+			t.Errorf("%s: errors %v", name, r.report.Errors)
+		}
+	}
+}
+
+func TestLogsWithoutTheRightToList(t *testing.T) {
+	cs := fake.NewClientset(ended(pod("a", -1), 0))
+	cs.PrependReactor("list", "pods", func(clienttesting.Action) (bool, kruntime.Object, error) {
+		return true, nil, apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "", nil)
+	})
+	for _, follow := range []bool{false, true} {
+		s := newSink()
+		o := LogOptions{Follow: follow, Tail: -1}
+		if _, err := Logs(t.Context(), cs, "ns", PodSelector{Names: []string{"a"}, Rank: AllRanks}, o, nil, s.emit); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.texts(); !slices.Equal(got, []string{"a fake logs"}) {
+			t.Errorf("follow %t: %q", follow, got)
+		}
+		_, err := Logs(t.Context(), cs, "ns", PodSelector{Rank: AllRanks}, o, nil, s.emit)
+		if !apierrors.IsForbidden(err) || !strings.HasPrefix(err.Error(), "forbidden: needs list pods") {
+			t.Errorf("follow %t: %v", follow, err)
+		}
+	}
+}
+
+// TestFollowInFakeTime lets the pace be the real one: minutes of an outage cost no time.
+func TestFollowInFakeTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cs := fake.NewClientset(pod("a", -1))
+		cs.PrependWatchReactor("pods", func(clienttesting.Action) (bool, watch.Interface, error) {
+			return true, nil, errors.New("no watch today")
+		})
+		refused := 0
+		cs.PrependReactor("get", "pods", func(a clienttesting.Action) (bool, kruntime.Object, error) {
+			if a.GetSubresource() != "log" {
+				return false, nil, nil
+			}
+			if refused++; refused < 20 {
+				return true, nil, errors.New("connection refused")
+			}
+			return true, &kruntime.Unknown{Raw: []byte(t0.Format(time.RFC3339Nano) + " \x1b[31mhello\x1b[0m\n")}, nil
+		})
+		s, begun := newSink(), time.Now()
+		time.AfterFunc(time.Minute, func() { _ = cs.Tracker().Update(podsResource, running(pod("a", -1)), "ns") })
+		time.AfterFunc(10*time.Minute, func() { _ = cs.Tracker().Update(podsResource, ended(pod("a", -1), 0), "ns") })
+		report, err := Logs(t.Context(), cs, "ns", PodSelector{Rank: AllRanks}, LogOptions{Follow: true, Tail: -1, Status: s.told}, nil, s.emit)
+		if err != nil || report.Lines != 1 || !slices.Equal(s.texts(), []string{"a hello"}) {
+			t.Errorf("%v, %+v, %q", err, report, s.texts())
+		}
+		if passed := time.Since(begun); passed < 10*time.Minute || passed > 11*time.Minute {
+			t.Errorf("it took %v", passed)
+		}
+	})
 }
