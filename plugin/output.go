@@ -3,8 +3,10 @@ package plugin
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -13,7 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"k8s.io/cli-runtime/pkg/printers"
 
 	"github.com/kubectl-ml/kubectl-ml/kube/client"
 	"github.com/kubectl-ml/kubectl-ml/kube/pipeline"
@@ -28,7 +30,7 @@ type output struct {
 
 // add puts the flags on a verb; lists get --no-headers and wide.
 func (o *output) add(c *cobra.Command, list bool) {
-	formats := []string{"json", "yaml", "name", "jsonpath", "jsonpath-file", "go-template", "go-template-file"}
+	formats := []string{"json", "yaml", "name", "jsonpath=", "jsonpath-file="}
 	if list {
 		formats = append([]string{"wide"}, formats...)
 		c.Flags().BoolVar(&o.NoHeaders, "no-headers", false, "leave out the column names")
@@ -49,14 +51,36 @@ func (o output) check() error {
 	return err
 }
 
-// printer is cli-runtime's for a machine format.
+// printer is cli-runtime's for a machine format. go-template is left out: one call of text/template keeps every method
+// of every Kubernetes client in the binary, which doubles it (docs/decisions/0007-no-go-template.md).
 func (o output) printer() (func(runtime.Object, io.Writer) error, error) {
-	flags := genericclioptions.NewPrintFlags("")
-	flags.OutputFormat = &o.Format
-	p, err := flags.ToPrinter()
-	if err != nil {
-		return nil, fmt.Errorf("unknown output format %q: use wide, json, yaml, name, jsonpath=..., go-template=... or their -file forms", o.Format)
+	kind, expression, _ := strings.Cut(o.Format, "=")
+	switch kind {
+	case "json":
+		return (&printers.JSONPrinter{}).PrintObj, nil
+	case "yaml":
+		return (&printers.YAMLPrinter{}).PrintObj, nil
+	case "jsonpath-file":
+		text, err := os.ReadFile(expression)
+		if err != nil {
+			return nil, fmt.Errorf("-o jsonpath-file: %w", err)
+		}
+		return jsonPath(string(text))
+	case "jsonpath":
+		return jsonPath(expression)
 	}
+	return nil, fmt.Errorf("unknown output format %q: use wide, json, yaml, name, jsonpath=EXPRESSION or jsonpath-file=FILE", o.Format)
+}
+
+func jsonPath(expression string) (func(runtime.Object, io.Writer) error, error) {
+	if expression == "" {
+		return nil, errors.New("-o jsonpath needs an expression, such as -o jsonpath='{.state}'")
+	}
+	p, err := printers.NewJSONPathPrinter(expression)
+	if err != nil {
+		return nil, fmt.Errorf("-o jsonpath: %w", err)
+	}
+	p.AllowMissingKeys(true)
 	return p.PrintObj, nil
 }
 

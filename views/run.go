@@ -272,15 +272,15 @@ func RunEvents(before *run.Run, r run.Run) []Line {
 	var out []Line
 	for i := range r.Now {
 		st := &r.Now[i]
-		old, seen := was[st.Name]
-		if !r.Stage(st.Name).Selected || seen && old.State == st.State && stageMessage(&old) == stageMessage(st) && old.Attempt == st.Attempt {
+		if !r.Stage(st.Name).Selected || st.State == run.Waiting {
 			continue
 		}
-		if !seen && st.State == run.Waiting {
+		old, seen := was[st.Name]
+		if seen && old.State == st.State && old.Attempt == st.Attempt && (eventMessage(&old) == eventMessage(st)) {
 			continue
 		}
 		line := Line{Text("stage "), Toned(Sanitize(st.Name), Accent), Text(" "), StateCell(st.State)}
-		if m := stageMessage(st); m != "" {
+		if m := eventMessage(st); m != "" {
 			line = append(line, Text(": "+Sanitize(m)))
 		}
 		if st.Result != nil && len(st.Result.Metrics) > 0 && st.State.Terminal() {
@@ -292,6 +292,15 @@ func RunEvents(before *run.Run, r run.Run) []Line {
 		out = append(out, line)
 	}
 	return out
+}
+
+// eventMessage is a stage's message without what every pod passes through.
+func eventMessage(st *run.Stage) string {
+	switch st.Reason {
+	case "ContainerCreating", "PodInitializing", "NotScheduled":
+		return ""
+	}
+	return stageMessage(st)
 }
 
 // Gates lists the verdicts of a run's gates; it has no rows when there are none.

@@ -162,7 +162,7 @@ func act(ctx context.Context, c *client.Client, o *observation, s step) error {
 		}
 	}
 	for _, st := range s.starts {
-		if err := begin(ctx, c, o.run.Record, st, &s); err != nil {
+		if err := begin(ctx, c, o.run, st, &s); err != nil {
 			return err
 		}
 	}
@@ -203,8 +203,9 @@ func save(ctx context.Context, c *client.Client, cm *corev1.ConfigMap, rec *Reco
 
 // begin creates the object of one execution and notes it in the step. A refusal by the server that will not
 // pass by itself becomes the stage's failure; other errors are returned, and the next look tries again.
-func begin(ctx context.Context, c *client.Client, rec *Record, st start, s *step) error {
-	uid, err := create(ctx, c, rec, st)
+func begin(ctx context.Context, c *client.Client, r Run, st start, s *step) error {
+	rec := r.Record
+	uid, err := create(ctx, c, r, st)
 	if err != nil && client.Transient(err) {
 		return err
 	}
@@ -249,11 +250,12 @@ func oneLine(err error) string {
 	return err.Error()
 }
 
-func create(ctx context.Context, c *client.Client, rec *Record, st start) (types.UID, error) {
+func create(ctx context.Context, c *client.Client, r Run, st start) (types.UID, error) {
+	rec := r.Record
 	if rec.Stage(st.stage).Kind() == pipeline.KindDeployment {
 		return rollOut(ctx, c, rec, st.stage)
 	}
-	j, err := pipeline.Job(&rec.Plan, rec.ref(), st.stage, st.child, rec.attempt(st.stage), rec.results())
+	j, err := pipeline.Job(&rec.Plan, rec.ref(), st.stage, st.child, rec.attempt(st.stage), r.results())
 	if err != nil {
 		return "", err
 	}

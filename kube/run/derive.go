@@ -46,6 +46,21 @@ type Stage struct {
 	recorded bool
 }
 
+// results are those of all stages that have passed, recorded or not.
+func (r Run) results() map[string]pipeline.Result {
+	out := map[string]pipeline.Result{}
+	for _, s := range r.Now {
+		switch {
+		case !s.State.passed():
+		case s.Result != nil:
+			out[s.Name] = *s.Result
+		default:
+			out[s.Name] = pipeline.Result{}
+		}
+	}
+	return out
+}
+
 // Live is what the cluster has of a run right now. A nil map means that nobody looked: what the record says was
 // started is then taken to run.
 type Live struct {

@@ -172,19 +172,6 @@ func (r *Record) Stage(name string) *pipeline.PlannedStage { return r.Plan.Stage
 // attempt is the current attempt of a stage, 1 when it has not started.
 func (r *Record) attempt(stage string) int { return max(1, r.Stages[stage].Attempt) }
 
-// results are the results of all stages that have some.
-func (r *Record) results() map[string]pipeline.Result {
-	out := map[string]pipeline.Result{}
-	for name, s := range r.Stages {
-		if res := s.Outcome.Result(); res != nil {
-			out[name] = *res
-		} else if s.Outcome != nil {
-			out[name] = pipeline.Result{}
-		}
-	}
-	return out
-}
-
 // ref is what object builders need to know of the run.
 func (r *Record) ref() pipeline.RunRef {
 	return pipeline.RunRef{Name: r.Name, Namespace: r.Namespace, Started: r.Created}

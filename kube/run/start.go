@@ -99,7 +99,7 @@ func (p *Prepared) checkFirst() error {
 		if p.Record.Stage(st.stage).Kind() == pipeline.KindDeployment {
 			continue
 		}
-		if _, err := pipeline.Job(&p.Record.Plan, p.Record.ref(), st.stage, st.child, 1, p.Record.results()); err != nil {
+		if _, err := pipeline.Job(&p.Record.Plan, p.Record.ref(), st.stage, st.child, 1, r.results()); err != nil {
 			return err
 		}
 	}
