@@ -26,6 +26,9 @@ var (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	// Whoever reads our output may leave: then writing fails, and a boot goes on or is taken back,
+	// instead of ending in its middle. (Ignoring the signal would be inherited down to the pods.)
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	root := cli.NewRoot(cli.Env{
 		Source: build.Source{Mod: goMod, Sum: goSum, Pause: pause},
 		Stdout: os.Stdout, Stderr: os.Stderr, Terminal: isTerminal(os.Stderr),

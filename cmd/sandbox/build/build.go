@@ -89,6 +89,7 @@ func (c *Cache) LockFile(name string) string { return filepath.Join(c.Root, "loc
 
 // Build builds what is not there yet of the programs named, one after the other.
 func (c *Cache) Build(ctx context.Context, p *progress.Printer, names ...string) error {
+	_ = os.Chtimes(filepath.Dir(c.Path("any")), time.Time{}, time.Now()) // in use: see prune
 	if c.missing(names) == nil {
 		return nil
 	}
@@ -108,6 +109,7 @@ func (c *Cache) Build(ctx context.Context, p *progress.Printer, names ...string)
 	if err != nil {
 		return err
 	}
+	c.prune()
 	for _, prog := range missing {
 		err := p.Do(ctx, "build "+prog.name, func(ctx context.Context) error { return c.buildOne(ctx, dir, prog) })
 		if err != nil {
@@ -115,6 +117,23 @@ func (c *Cache) Build(ctx context.Context, p *progress.Printer, names ...string)
 		}
 	}
 	return nil
+}
+
+// prune removes the programs of other versions that nobody used for a week.
+func (c *Cache) prune() {
+	for _, kind := range []string{"bin", "src"} {
+		entries, err := os.ReadDir(filepath.Join(c.Root, kind))
+		if err != nil {
+			continue
+		}
+		for _, e := range entries {
+			used, err := os.Stat(filepath.Join(c.Root, "bin", e.Name()))
+			if e.Name() == c.key || (err == nil && time.Since(used.ModTime()) < 7*24*time.Hour) {
+				continue
+			}
+			_ = os.RemoveAll(filepath.Join(c.Root, kind, e.Name()))
+		}
+	}
 }
 
 func (c *Cache) missing(names []string) []program {

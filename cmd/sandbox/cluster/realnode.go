@@ -118,20 +118,74 @@ func (s *Sandbox) startNode(ctx context.Context, c *state.Config, a *api, client
 	if err := settings.OpenFirewall(ctx); err != nil {
 		s.Progress.Note("pods will not reach the world outside: %v", err)
 	}
-	cd := settings.Containerd()
-	p := Program{Name: containerd, Path: cd.Path, Args: cd.Args, Health: "unix://" + node.Socket(s.Dir)}
-	if err := s.startWait(ctx, client, p); err != nil {
-		return err
-	}
-	if err := s.loadImages(ctx, c); err != nil {
+	if err := s.startContainerd(ctx, c, settings, client); err != nil {
 		return err
 	}
 	kl := settings.KubeletCommand()
-	p = Program{Name: kubelet, Path: kl.Path, Args: kl.Args, Health: "http://" + hostPort(*c, kubeletHealth) + "/healthz"}
+	p := Program{Name: kubelet, Path: kl.Path, Args: kl.Args, Health: "http://" + hostPort(*c, kubeletHealth) + "/healthz"}
 	if err := s.startWait(ctx, client, p); err != nil {
 		return err
 	}
 	return s.waitNode(ctx, a)
+}
+
+// startContainerd starts containerd, unless it runs, with the images in it.
+func (s *Sandbox) startContainerd(ctx context.Context, c *state.Config, settings node.Settings, client *http.Client) error {
+	start := func() error {
+		command := settings.Containerd()
+		return s.startWait(ctx, client, Program{
+			Name: containerd, Path: command.Path, Args: command.Args, Health: "unix://" + node.Socket(s.Dir),
+		})
+	}
+	if len(c.Images) > 0 { // not the first start
+		return start()
+	}
+	store, err := s.storePath(ctx)
+	if err != nil {
+		return err
+	}
+	own := s.Dir.Join("node", containerd)
+	linked := false
+	if _, err := os.Stat(store); err == nil {
+		err := s.Progress.Do(ctx, "link images", func(ctx context.Context) error { return node.LinkStore(ctx, store, own) })
+		if err != nil && ctx.Err() != nil {
+			return err
+		}
+		linked = err == nil // else, on another file system say, the images are loaded
+	}
+	if err := start(); err != nil {
+		return err
+	}
+	if err := s.loadImages(ctx, c); err != nil || linked {
+		return err
+	}
+	// Keep the store for the next sandbox. Its databases are whole only while nobody writes them.
+	id, err := proc.ReadFile(s.Dir.PIDFile(containerd))
+	if err != nil {
+		return err
+	}
+	if err := proc.Stop(ctx, 10*time.Second, id); err != nil {
+		return err
+	}
+	if _, err := os.Stat(store); err != nil {
+		if err := node.LinkStore(ctx, own, store); err != nil && ctx.Err() != nil {
+			return err
+		}
+	}
+	return start()
+}
+
+// storePath is where the cache keeps containerd's folder with these images.
+func (s *Sandbox) storePath(ctx context.Context) (string, error) {
+	pause, err := os.ReadFile(s.Cache.Path("pause"))
+	if err != nil {
+		return "", fmt.Errorf("read the pause program: %w", err)
+	}
+	key, err := node.StoreKey(ctx, image.PythonRecipe(), string(pause))
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(s.Cache.Root, "images", "store-"+key), nil
 }
 
 // waitNode waits until the node is ready and offers its GPUs, which no device plugin announces.
@@ -168,15 +222,28 @@ func (s *Sandbox) loadImages(ctx context.Context, c *state.Config) error {
 		return fmt.Errorf("list the images of the node: %w", err)
 	}
 	have := strings.Fields(string(out))
+	for _, name := range []string{image.Pause, image.Python} {
+		if slices.Contains(have, name) {
+			addImage(c, name)
+		}
+	}
 	if !slices.Contains(have, image.Pause) {
 		if err := s.loadBinary(ctx, c, image.Pause, s.Cache.Path("pause"), image.Config{}); err != nil {
 			return err
 		}
 	}
 	if !slices.Contains(have, image.Python) {
-		return s.load(ctx, c, image.Python, s.pythonArchive())
+		if err := s.load(ctx, c, image.Python, s.pythonArchive()); err != nil {
+			return err
+		}
 	}
-	return nil
+	return s.Dir.Save(*c)
+}
+
+func addImage(c *state.Config, name string) {
+	if !slices.Contains(c.Images, name) {
+		c.Images = append(c.Images, name)
+	}
 }
 
 func (s *Sandbox) loadBinary(ctx context.Context, c *state.Config, name, binary string, config image.Config) error {
@@ -201,9 +268,7 @@ func (s *Sandbox) load(ctx context.Context, c *state.Config, name, archive strin
 	if err != nil {
 		return err
 	}
-	if !slices.Contains(c.Images, name) {
-		c.Images = append(c.Images, name)
-	}
+	addImage(c, name)
 	return s.Dir.Save(*c)
 }
 

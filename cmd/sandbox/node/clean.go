@@ -76,6 +76,9 @@ func (s Settings) Clean(ctx context.Context) error {
 		for _, dir := range mountPoints() {
 			_ = os.Remove(dir) // unless somebody keeps files there
 		}
+		for _, dir := range []string{"/run/containerd/s", "/run/containerd"} { // the sockets of shims
+			_ = os.Remove(dir)
+		}
 	}
 	return nil
 }
