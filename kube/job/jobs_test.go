@@ -75,6 +75,7 @@ func TestDecodeJob(t *testing.T) {
 		"unschedulable": {jobWith(), []*corev1.Pod{unschedulable}, Pending, "Unschedulable: 0/5 nodes are available: 5 Insufficient nvidia.com/gpu."},
 		"one of two":    {jobWith(), []*corev1.Pod{running(pod("b", -1)), unschedulable}, Running, "Unschedulable: 0/5 nodes are available: 5 Insufficient nvidia.com/gpu. (1 of 2 pods wait)"},
 		"running":       {jobWith(), []*corev1.Pod{running(pod("b", -1))}, Running, ""},
+		"not counted":   {jobWith(), []*corev1.Pod{exited(0, "Completed", "")}, Running, ""},
 		"unseen pods":   {edit(jobWith(), func(j *batchv1.Job) { j.Status.Ready = ptr(int32(1)); j.Status.Active = 1 }), nil, Running, ""},
 		"retrying": {
 			edit(jobWith(), func(j *batchv1.Job) { j.Status.Failed = 1 }), []*corev1.Pod{exited(1, "Error", "")},

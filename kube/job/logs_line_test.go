@@ -140,3 +140,16 @@ func BenchmarkStream(b *testing.B) {
 		}
 	}
 }
+
+func TestPartialLines(t *testing.T) {
+	s := newSink()
+	r := newLogReader(nil, "ns", PodSelector{}, LogOptions{Partial: true}, s.emit)
+	text := "2026-10-01T12:00:00Z " + strings.Repeat("\r 10%|#| 1/10 [00:01<00:09]", 2000) + "\r100%|#| 10/10 [00:10<00:00]\n"
+	if _, err := r.stream(pod("a", 0), "main").pump(io.NopCloser(strings.NewReader(text))); err != nil {
+		t.Fatal(err)
+	}
+	last := s.lines[len(s.lines)-1]
+	if !s.lines[0].Partial || last.Partial || last.Text != "100%|#| 10/10 [00:10<00:00]" || r.report.Lines != 1 {
+		t.Errorf("%d lines, the last %+v, report %+v", len(s.lines), last, r.report)
+	}
+}
