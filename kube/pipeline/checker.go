@@ -185,7 +185,7 @@ func dnsLabel(name string, limit int) string {
 }
 
 // asLabel is a name turned into a DNS label as far as that is clear.
-func asLabel(name string, limit int) string {
+func asLabel(name string) string {
 	out := strings.Trim(strings.Map(func(r rune) rune {
 		switch {
 		case r >= 'a' && r <= 'z', r >= '0' && r <= '9', r == '-':
@@ -195,5 +195,5 @@ func asLabel(name string, limit int) string {
 		}
 		return '-'
 	}, name), "-")
-	return strings.Trim(out[:min(len(out), limit)], "-")
+	return strings.Trim(out[:min(len(out), maxName)], "-")
 }

@@ -41,6 +41,8 @@ func (p Problem) String() string {
 }
 
 // Problems are findings in the order of their position. As an error they print one a line.
+//
+//nolint:errname // they are findings first, an error only when they stop a run
 type Problems []Problem
 
 // Error lists the problems, one a line.

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -12,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -99,7 +101,7 @@ func fileKey(path string) string {
 func sourceHash(files []sourceFile) string {
 	h := sha256.New()
 	for _, f := range files {
-		fmt.Fprintf(h, "%d %s %d\n", len(f.path), f.path, len(f.data))
+		h.Write([]byte(strconv.Itoa(len(f.path)) + " " + f.path + " " + strconv.Itoa(len(f.data)) + "\n"))
 		h.Write(f.data)
 	}
 	return hex.EncodeToString(h.Sum(nil)[:5])
@@ -151,17 +153,13 @@ func readSource(ctx context.Context, dir string) ([]sourceFile, error) {
 }
 
 func readIgnore(root string) (*patternmatcher.PatternMatcher, error) {
-	var patterns []string
-	f, err := os.Open(filepath.Join(root, ignoreFile))
-	switch {
-	case errors.Is(err, fs.ErrNotExist): // nothing to ignore but what always is
-	case err != nil:
+	data, err := os.ReadFile(filepath.Join(root, ignoreFile))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("source folder: %w", err)
-	default:
-		defer f.Close()
-		if patterns, err = ignorefile.ReadAll(f); err != nil {
-			return nil, fmt.Errorf("%s: %w", f.Name(), err)
-		}
+	}
+	patterns, err := ignorefile.ReadAll(bytes.NewReader(data))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", ignoreFile, err)
 	}
 	m, err := patternmatcher.New(append(patterns, "**/.git", "**/__pycache__", "**/.ipynb_checkpoints", "**/*.pyc", ignoreFile))
 	if err != nil {

@@ -62,7 +62,7 @@ func (v *validator) pipeline() {
 
 func (v *validator) metadata(at *path) {
 	m := v.p.Metadata
-	v.label(at.field("name"), m.Name, "name")
+	v.label(at.field("name"), m.Name)
 	for _, k := range slices.Sorted(maps.Keys(m.Labels)) {
 		if !v.metadataKey(at.fields("labels", k), k) {
 			continue
@@ -89,15 +89,15 @@ func (v *validator) metadataKey(at *path, key string) bool {
 }
 
 // label checks a name that stands in labels and object names.
-func (v *validator) label(at *path, name, what string) {
+func (v *validator) label(at *path, name string) {
 	wrong := dnsLabel(name, maxName)
 	if wrong == "" {
 		return
 	}
 	fix := "use lower-case letters, digits and -, at most 40"
 	if name == "" {
-		fix = "give it a " + what + " of lower-case letters, digits and -"
-	} else if s := asLabel(name, maxName); s != "" {
+		fix = "give it a name of lower-case letters, digits and -"
+	} else if s := asLabel(name); s != "" {
 		fix = "write " + s
 	}
 	v.err(at, wrong, fix)
@@ -221,7 +221,7 @@ func (v *validator) names(stages *path) {
 	for i := range v.p.Spec.Stages {
 		name := v.p.Spec.Stages[i].Name
 		at := stages.at(i).field("name")
-		v.label(at, name, "name")
+		v.label(at, name)
 		if name == "" {
 			continue
 		}

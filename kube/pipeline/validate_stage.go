@@ -20,7 +20,7 @@ func (v *validator) stage(at *path, i int) {
 		return
 	}
 	if s.Model != "" {
-		v.label(at.field("model"), s.Model, "name")
+		v.label(at.field("model"), s.Model)
 	}
 	v.gates(at.field("gates"), s)
 	switch {
@@ -212,6 +212,7 @@ func (v *validator) references(at *path, i int) {
 	s, d := &v.p.Spec.Stages[i], &v.p.Spec.Defaults
 	r := refChecker{validator: v, stage: i}
 	base := (*path)(nil).fields("spec", "defaults")
+	r.literal = true
 	if s.Image == "" {
 		r.text(base.field("image"), d.Image)
 	}
@@ -220,6 +221,7 @@ func (v *validator) references(at *path, i int) {
 	}
 	r.text(at.field("image"), s.Image)
 	r.text(at.field("workingDir"), s.WorkingDir)
+	r.literal = false
 	for j, t := range s.Command {
 		r.text(at.field("command").at(j), t)
 	}
@@ -232,6 +234,7 @@ func (v *validator) references(at *path, i int) {
 	for j, e := range s.Env {
 		r.text(at.field("env").at(j).field("value"), e.Value)
 	}
+	r.literal = true
 	for name, value := range s.Params {
 		if t, ok := value.(string); ok {
 			r.text(at.fields("params", name), t)
@@ -257,6 +260,8 @@ type refChecker struct {
 	*validator
 	stage     int
 	ancestors []bool
+	// literal texts are final before the pod starts: the name of a scheduled stage's run is not known to them.
+	literal bool
 }
 
 func (r *refChecker) tree(at *path, n *node) {
@@ -292,6 +297,10 @@ func (r *refChecker) text(at *path, s string) {
 func (r *refChecker) reference(at *path, ref reference) {
 	s := &r.p.Spec.Stages[r.stage]
 	switch ref.root {
+	case "run":
+		if r.literal && s.Schedule != "" {
+			r.err(at, fmt.Sprintf("$(%s): stage %s is a CronJob too, whose pods alone know the name", ref.text, s.Name), "use it in command, args and env, or read the variable ML_RUN")
+		}
 	case "params":
 		if r.knows(ref.key) {
 			return

@@ -98,6 +98,8 @@ func validateCases() []fileCase {
 		{"unknown model field", two("{name: c, image: b:1, needs: [a], args: [$(stages.a.model.url)]}"), []string{"a model has uri, digest, size and format"}},
 		{"unknown run field", two("{name: c, image: b:1, args: [$(run.sh)]}"), []string{"write $$(run.sh) when it is not a reference"}},
 		{"results in a scheduled stage", two("{name: c, image: b:1, needs: [a], schedule: \"@daily\", args: [$(stages.a.metrics.x)]}"), []string{"the CronJob of a scheduled stage has no earlier stages"}},
+		{"run in a scheduled stage", two("{name: c, image: b:1, schedule: \"@daily\", args: [$(run.name)]}"), nil},
+		{"run in a scheduled stage's parameter", two("{name: c, image: b:1, schedule: \"@daily\", params: {o: $(run.name)}}"), []string{"$(run.name): stage c is a CronJob too, whose pods alone know the name"}},
 		{"parameters in a circle", two("{name: c, image: b:1, params: {x: $(params.y), y: $(params.x)}}"), []string{"parameters refer to each other in a circle"}},
 		{"patch with a typo", stage("    patch: {spec: {template: {spec: {containers: [{name: main, volumeMount: []}]}}}}\n"), []string{`spec.stages[0].patch.spec.template.spec.containers[0].volumeMount: unknown field "volumeMount" (did you mean "volumeMounts"?)`}},
 		{"patch that removes", stage("    patch: {spec: {backoffLimit: null, template: {spec: {$retainKeys: [containers], tolerations: null}}}}\n"), nil},
