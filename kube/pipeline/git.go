@@ -33,7 +33,7 @@ func git(ctx context.Context, dir string, args ...string) (string, error) {
 		name, _, _ := strings.Cut(e, "=")
 		return slices.Contains([]string{"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"}, name)
 	})
-	cmd.Env = append(env, "GIT_OPTIONAL_LOCKS=0", "GIT_TERMINAL_PROMPT=0", "LC_ALL=C")
+	cmd.Env = slices.Concat(env, []string{"GIT_OPTIONAL_LOCKS=0", "GIT_TERMINAL_PROMPT=0", "LC_ALL=C"})
 	out, err := cmd.Output()
 	return strings.TrimSpace(string(out)), err
 }

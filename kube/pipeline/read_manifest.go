@@ -100,7 +100,7 @@ func (c *checker) required(top *path, kind string) {
 		schedule := spec.get("schedule")
 		if schedule == nil {
 			c.err(at.field("schedule"), "is missing", `write one such as "0 2 * * *"`)
-		} else if _, err := parseSchedule(schedule.text); err != nil || schedule.text == "" {
+		} else if err := checkSchedule(schedule.text); err != nil || schedule.text == "" {
 			c.err(at.field("schedule"), quoted(schedule)+" is not a cron expression", `write five fields: minute hour day month weekday, such as "0 2 * * *"`)
 		}
 		spec, at = spec.get("jobTemplate").get("spec"), at.fields("jobTemplate", "spec")

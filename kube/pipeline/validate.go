@@ -186,7 +186,7 @@ func (v *validator) schedule(at *path, s string) {
 		v.err(at, "a time zone does not belong into the expression", "write it as timeZone under spec")
 		return
 	}
-	if _, err := parseSchedule(s); err != nil {
+	if err := checkSchedule(s); err != nil {
 		fix := `write five fields: minute hour day month weekday, such as "0 2 * * *", or @daily`
 		if n := len(strings.Fields(s)); n == 6 || n == 7 {
 			fix = "Kubernetes has no field for seconds: " + fix
@@ -195,14 +195,15 @@ func (v *validator) schedule(at *path, s string) {
 	}
 }
 
-// parseSchedule turns the panics that the parser has for some malformed expressions into errors.
-func parseSchedule(s string) (_ cron.Schedule, err error) {
+// checkSchedule turns the panics that the parser has for some malformed expressions into errors.
+func checkSchedule(s string) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("%v", r)
 		}
 	}()
-	return cron.ParseStandard(s)
+	_, err = cron.ParseStandard(s)
+	return err
 }
 
 func (v *validator) timeZone(at *path) {
