@@ -32,6 +32,9 @@ func newMachine(t *testing.T) machine {
 	if runtime.GOOS != "linux" {
 		t.Skip("boots a control plane: Linux only")
 	}
+	if testing.Short() {
+		t.Skip("-short: boots a control plane")
+	}
 	dir := t.TempDir()
 	m := machine{t: t, program: filepath.Join(dir, "sandbox"), state: filepath.Join(dir, "state")}
 	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", m.program, ".")

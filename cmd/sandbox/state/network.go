@@ -1,11 +1,16 @@
 package state
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/bits"
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"os"
+	"strconv"
+	"strings"
 )
 
 // Loopback is where every server of a sandbox listens.
@@ -61,7 +66,7 @@ func overlaps(used []netip.Prefix, p netip.Prefix) bool {
 	return false
 }
 
-// UsedNetworks lists the networks that this machine has addresses in.
+// UsedNetworks lists the networks that this machine has addresses in or routes to, and its name servers.
 func UsedNetworks() ([]netip.Prefix, error) {
 	addrs, err := net.InterfaceAddrs()
 	if err != nil {
@@ -73,5 +78,60 @@ func UsedNetworks() ([]netip.Prefix, error) {
 			used = append(used, p.Masked())
 		}
 	}
+	if routes, err := os.ReadFile("/proc/net/route"); err == nil {
+		used = append(used, parseRoutes(string(routes))...)
+	}
+	for _, ns := range Nameservers() {
+		used = append(used, netip.PrefixFrom(ns, 32))
+	}
 	return used, nil
+}
+
+// parseRoutes reads Linux' table of routes: addresses and masks are hexadecimal, the last byte first.
+func parseRoutes(table string) []netip.Prefix {
+	var routes []netip.Prefix
+	for line := range strings.Lines(table) {
+		fields := strings.Fields(line)
+		if len(fields) < 8 {
+			continue
+		}
+		dest, err1 := strconv.ParseUint(fields[1], 16, 32)
+		mask, err2 := strconv.ParseUint(fields[7], 16, 32)
+		if err1 != nil || err2 != nil {
+			continue
+		}
+		var b [4]byte
+		binary.LittleEndian.PutUint32(b[:], uint32(dest))
+		routes = append(routes, netip.PrefixFrom(netip.AddrFrom4(b), bits.OnesCount64(mask)))
+	}
+	return routes
+}
+
+// ResolvConf is the file that names the servers that this machine really asks: where systemd-resolved
+// runs, /etc/resolv.conf names only that one, and only on the loopback interface.
+func ResolvConf() string {
+	const resolved = "/run/systemd/resolve/resolv.conf"
+	if _, err := os.Stat(resolved); err == nil {
+		return resolved
+	}
+	return "/etc/resolv.conf"
+}
+
+// Nameservers lists the IPv4 name servers of this machine that a pod can reach too.
+func Nameservers() []netip.Addr {
+	data, err := os.ReadFile(ResolvConf())
+	if err != nil {
+		return nil
+	}
+	var servers []netip.Addr
+	for line := range strings.Lines(string(data)) {
+		fields := strings.Fields(line)
+		if len(fields) < 2 || fields[0] != "nameserver" {
+			continue
+		}
+		if addr, err := netip.ParseAddr(fields[1]); err == nil && addr.Is4() && !addr.IsLoopback() {
+			servers = append(servers, addr)
+		}
+	}
+	return servers
 }

@@ -42,8 +42,8 @@ func Open(path string) (Dir, error) {
 	if err != nil {
 		return "", fmt.Errorf("state folder: %w", err)
 	}
-	if real, err := filepath.EvalSymlinks(abs); err == nil {
-		return Dir(real), nil
+	if path, err := filepath.EvalSymlinks(abs); err == nil {
+		return Dir(path), nil
 	}
 	if parent, err := filepath.EvalSymlinks(filepath.Dir(abs)); err == nil {
 		return Dir(filepath.Join(parent, filepath.Base(abs))), nil
