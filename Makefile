@@ -104,8 +104,8 @@ lint-files:
 	$(SANDBOX_GO) mod tidy -diff
 
 lint-go: $(GOLANGCI)
-	$(GOLANGCI) run $(PACKAGES)
-	cd cmd/sandbox && GOFLAGS= $(GOLANGCI) run --config '$(CURDIR)/.golangci.yml' ./...
+	$(GOLANGCI) run --allow-serial-runners $(PACKAGES)
+	cd cmd/sandbox && GOFLAGS= $(GOLANGCI) run --allow-serial-runners --config '$(CURDIR)/.golangci.yml' ./...
 
 # Writes the generated files and tells whether that changed any.
 generated = find docs/reference kube/pipeline/schema.json -type f -exec cksum {} + 2>/dev/null | sort -k 3
