@@ -120,7 +120,9 @@ $(GOLANGCI):
 
 # TestE2E is an ordinary test, not one behind a build tag, so that it compiles with every `make test`. It skips itself
 # without E2E=1, because it takes minutes and, where it can, a real node.
-e2e: build programs ## Drive the built program through whole runs in a sandbox
+# The sandbox itself is booted and taken down first: what it gets wrong would look like faults of the product.
+e2e: build programs ## Boot the sandbox every way it can be, and drive whole runs in it
+	$(SANDBOX_GO) test -count=1 -timeout 20m .
 	E2E=1 $(GO) test ./cmd/kubectl-ml -run '^TestE2E' -count=1 -v -timeout 40m $(TESTARGS)
 
 # TestBench measures against a cluster (BENCH=1, for the same reasons), the benchmarks measure code alone.
