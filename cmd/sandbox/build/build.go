@@ -84,12 +84,19 @@ func NewCache(root string, source Source) *Cache {
 // Path is where a program is, once it is built.
 func (c *Cache) Path(name string) string { return filepath.Join(c.Root, "bin", c.key, name) }
 
+// PauseKey is different for every source of the pause program. (The program itself is different after
+// every change of go.mod.)
+func (c *Cache) PauseKey() string {
+	sum := sha256.Sum256(append([]byte(runtime.Version()), c.source.Pause...))
+	return hex.EncodeToString(sum[:])
+}
+
 // LockFile names a lock in the cache.
 func (c *Cache) LockFile(name string) string { return filepath.Join(c.Root, "locks", name) }
 
 // Build builds what is not there yet of the programs named, one after the other.
 func (c *Cache) Build(ctx context.Context, p *progress.Printer, names ...string) error {
-	_ = os.Chtimes(filepath.Dir(c.Path("any")), time.Time{}, time.Now()) // in use: see prune
+	Touch(filepath.Dir(c.Path("any")))
 	if c.missing(names) == nil {
 		return nil
 	}
@@ -121,17 +128,24 @@ func (c *Cache) Build(ctx context.Context, p *progress.Printer, names ...string)
 
 // prune removes the programs of other versions that nobody used for a week.
 func (c *Cache) prune() {
-	for _, kind := range []string{"bin", "src"} {
-		entries, err := os.ReadDir(filepath.Join(c.Root, kind))
-		if err != nil {
-			continue
+	PruneUnused(filepath.Join(c.Root, "bin", "*"))
+	sources, _ := filepath.Glob(filepath.Join(c.Root, "src", "*"))
+	for _, dir := range sources {
+		if _, err := os.Stat(filepath.Join(c.Root, "bin", filepath.Base(dir))); err != nil && filepath.Base(dir) != c.key {
+			_ = os.RemoveAll(dir)
 		}
-		for _, e := range entries {
-			used, err := os.Stat(filepath.Join(c.Root, "bin", e.Name()))
-			if e.Name() == c.key || (err == nil && time.Since(used.ModTime()) < 7*24*time.Hour) {
-				continue
-			}
-			_ = os.RemoveAll(filepath.Join(c.Root, kind, e.Name()))
+	}
+}
+
+// Touch notes that a folder of the cache is in use.
+func Touch(path string) { _ = os.Chtimes(path, time.Time{}, time.Now()) }
+
+// PruneUnused removes what nobody touched for a week.
+func PruneUnused(pattern string) {
+	paths, _ := filepath.Glob(pattern)
+	for _, path := range paths {
+		if st, err := os.Stat(path); err == nil && time.Since(st.ModTime()) > 7*24*time.Hour {
+			_ = os.RemoveAll(path)
 		}
 	}
 }

@@ -55,6 +55,9 @@ func (s *Sandbox) Up(ctx context.Context, o UpOptions) (err error) {
 	if c.Ready {
 		return s.boot(ctx, c, o)
 	}
+	if err := s.Dir.Claim(); err != nil {
+		return err
+	}
 	for try := 1; ; try++ {
 		err := s.fresh(ctx, o)
 		if err == nil {
@@ -191,7 +194,10 @@ func (s *Sandbox) boot(ctx context.Context, c state.Config, o UpOptions) error {
 	if err != nil {
 		return err
 	}
-	if o.DriverBinary != "" && c.RealNode {
+	switch {
+	case o.DriverBinary != "" && !c.RealNode:
+		s.Progress.Note("no real node to load %s into: simulated nodes take any image", o.DriverBinary)
+	case o.DriverBinary != "":
 		if err := s.loadBinary(ctx, &c, image.Driver, o.DriverBinary, image.Config{User: "65532:65532"}); err != nil {
 			return err
 		}

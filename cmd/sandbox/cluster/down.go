@@ -23,8 +23,8 @@ func (s *Sandbox) Down(ctx context.Context) error {
 }
 
 func (s *Sandbox) down(ctx context.Context) error {
-	if _, err := os.Stat(string(s.Dir)); errors.Is(err, os.ErrNotExist) && len(proc.Marked(s.Dir.Mark())) == 0 {
-		return nil
+	if !s.Dir.Ours() { // nothing is there, or somebody else's folder; a process whose folder was removed may be
+		return proc.Stop(ctx, time.Second, proc.Marked(s.Dir.Mark())...)
 	}
 	c, err := s.Dir.Load()
 	if err != nil && !errors.Is(err, os.ErrNotExist) {

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -91,6 +89,7 @@ func (s *Sandbox) makeReady(ctx context.Context) error {
 		return err
 	}
 	archive := s.pythonArchive()
+	build.Touch(archive)
 	if _, err := os.Stat(archive); err == nil {
 		return nil
 	}
@@ -103,10 +102,6 @@ func (s *Sandbox) makeReady(ctx context.Context) error {
 		return nil
 	}
 	return s.Progress.Do(ctx, "make image python-sklearn", func(ctx context.Context) error { return image.BuildPython(ctx, archive) })
-}
-
-func (s *Sandbox) pythonArchive() string {
-	return filepath.Join(s.Cache.Root, "images", "python-sklearn-"+image.PythonRecipe()+".tar")
 }
 
 // startNode starts what does not run of the real node and waits until it takes pods with GPUs.
@@ -147,6 +142,7 @@ func (s *Sandbox) startContainerd(ctx context.Context, c *state.Config, settings
 	own := s.Dir.Join("node", containerd)
 	linked := false
 	if _, err := os.Stat(store); err == nil {
+		build.Touch(store)
 		err := s.Progress.Do(ctx, "link images", func(ctx context.Context) error { return node.LinkStore(ctx, store, own) })
 		if err != nil && ctx.Err() != nil {
 			return err
@@ -168,24 +164,12 @@ func (s *Sandbox) startContainerd(ctx context.Context, c *state.Config, settings
 		return err
 	}
 	if _, err := os.Stat(store); err != nil {
+		build.PruneUnused(filepath.Join(filepath.Dir(store), "*"))
 		if err := node.LinkStore(ctx, own, store); err != nil && ctx.Err() != nil {
 			return err
 		}
 	}
 	return start()
-}
-
-// storePath is where the cache keeps containerd's folder with these images.
-func (s *Sandbox) storePath(ctx context.Context) (string, error) {
-	pause, err := os.ReadFile(s.Cache.Path("pause"))
-	if err != nil {
-		return "", fmt.Errorf("read the pause program: %w", err)
-	}
-	key, err := node.StoreKey(ctx, image.PythonRecipe(), string(pause))
-	if err != nil {
-		return "", err
-	}
-	return filepath.Join(s.Cache.Root, "images", "store-"+key), nil
 }
 
 // waitNode waits until the node is ready and offers its GPUs, which no device plugin announces.
@@ -214,87 +198,6 @@ func (s *Sandbox) waitNode(ctx context.Context, a *api) error {
 
 // nodeGPUs is how many GPUs the real node says it has.
 const nodeGPUs = "2"
-
-// loadImages loads the images that are not on the node yet.
-func (s *Sandbox) loadImages(ctx context.Context, c *state.Config) error {
-	out, err := exec.CommandContext(ctx, "ctr", "--address", node.Socket(s.Dir), "--namespace", "k8s.io", "images", "ls", "-q").Output()
-	if err != nil {
-		return fmt.Errorf("list the images of the node: %w", err)
-	}
-	have := strings.Fields(string(out))
-	for _, name := range []string{image.Pause, image.Python} {
-		if slices.Contains(have, name) {
-			addImage(c, name)
-		}
-	}
-	if !slices.Contains(have, image.Pause) {
-		if err := s.loadBinary(ctx, c, image.Pause, s.Cache.Path("pause"), image.Config{}); err != nil {
-			return err
-		}
-	}
-	if !slices.Contains(have, image.Python) {
-		if err := s.load(ctx, c, image.Python, s.pythonArchive()); err != nil {
-			return err
-		}
-	}
-	return s.Dir.Save(*c)
-}
-
-func addImage(c *state.Config, name string) {
-	if !slices.Contains(c.Images, name) {
-		c.Images = append(c.Images, name)
-	}
-}
-
-func (s *Sandbox) loadBinary(ctx context.Context, c *state.Config, name, binary string, config image.Config) error {
-	archive := s.Dir.Join("node", "image.tar")
-	defer func() { _ = os.Remove(archive) }()
-	err := image.WriteFile(archive, func(w io.Writer) error { return image.Binary(w, name, binary, config) })
-	if err != nil {
-		return err
-	}
-	return s.load(ctx, c, name, archive)
-}
-
-func (s *Sandbox) load(ctx context.Context, c *state.Config, name, archive string) error {
-	err := s.Progress.Do(ctx, "load image "+filepath.Base(name), func(ctx context.Context) error {
-		out, err := exec.CommandContext(ctx, "ctr", "--address", node.Socket(s.Dir), "--namespace", "k8s.io",
-			"images", "import", archive).CombinedOutput()
-		if err != nil && ctx.Err() == nil {
-			return fmt.Errorf("load image %s: %w\n%s", name, err, strings.TrimSpace(string(out)))
-		}
-		return ctx.Err()
-	})
-	if err != nil {
-		return err
-	}
-	addImage(c, name)
-	return s.Dir.Save(*c)
-}
-
-// LoadBinary makes an image of a static program and loads it into the real node. It returns the
-// image's full name.
-func (s *Sandbox) LoadBinary(ctx context.Context, name, binary string) (string, error) {
-	full, err := image.Normalize(name)
-	if err != nil {
-		return "", err
-	}
-	unlock, err := state.Lock(ctx, s.lockFile(), nil)
-	if err != nil {
-		return "", err
-	}
-	defer unlock()
-	c, err := s.Dir.Load()
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return "", fmt.Errorf("no sandbox in %s: start it with `sandbox up --state %s`", s.Dir, s.Dir)
-	case err != nil:
-		return "", err
-	case !c.RealNode:
-		return "", fmt.Errorf("the sandbox has no real node to load an image into (%s): simulated nodes take any image", c.NoRealNode)
-	}
-	return full, s.loadBinary(ctx, &c, full, binary, image.Config{User: "65532:65532"})
-}
 
 // stopNode ends the real node, its pods first.
 func (s *Sandbox) stopNode(ctx context.Context) error {

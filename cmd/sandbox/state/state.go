@@ -125,7 +125,7 @@ func (d Dir) Claim() error {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("state folder: %w", err)
 	}
-	if len(entries) > 0 && !d.ours() {
+	if len(entries) > 0 && !d.Ours() {
 		return fmt.Errorf("state folder %s holds files that are not a sandbox's: name another one with --state", d)
 	}
 	if err := os.MkdirAll(string(d), 0o755); err != nil {
@@ -139,7 +139,7 @@ func (d Dir) Claim() error {
 
 // Remove removes the folder, when it is a sandbox's.
 func (d Dir) Remove() error {
-	if !d.ours() {
+	if !d.Ours() {
 		return nil
 	}
 	entries, err := os.ReadDir(string(d))
@@ -162,7 +162,8 @@ func (d Dir) Remove() error {
 
 func (d Dir) markFile() string { return d.Join(".kubectl-ml-sandbox") }
 
-func (d Dir) ours() bool {
+// Ours reports whether the folder is a sandbox's.
+func (d Dir) Ours() bool {
 	_, err := os.Stat(d.markFile())
 	return err == nil
 }
