@@ -65,6 +65,19 @@ func (c *Client) WhoAmI(ctx context.Context) string {
 	return "local:" + os.Getenv("USER")
 }
 
+// Namespaces are the names of all namespaces.
+func (c *Client) Namespaces(ctx context.Context) ([]string, error) {
+	list, err := c.Kube.CoreV1().Namespaces().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, c.Explain("list the namespaces", err)
+	}
+	names := make([]string, len(list.Items))
+	for i := range list.Items {
+		names[i] = list.Items[i].Name
+	}
+	return names, nil
+}
+
 // NamespaceExists is false only when the server says so; without the right to look it is true.
 func (c *Client) NamespaceExists(ctx context.Context) bool {
 	_, err := c.Kube.CoreV1().Namespaces().Get(ctx, c.Namespace, metav1.GetOptions{})

@@ -43,7 +43,14 @@ var forbiddenText = regexp.MustCompile(`User "([^"]*)" cannot (\S+) resource "([
 // an error that it explained before as it is.
 func (c *Client) Explain(doing string, err error) error {
 	var done *Error
-	if err == nil || errors.As(err, &done) {
+	var u *url.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &u) && errors.As(u.Err, &done):
+		// The way to the server could not even be begun: who asks there says why.
+		return &Error{Doing: doing, What: done.What, Hint: done.Hint, Err: err}
+	case errors.As(err, &done):
 		return err
 	}
 	e := &Error{Doing: doing, What: err.Error(), Err: err}
@@ -56,8 +63,8 @@ func (c *Client) Explain(doing string, err error) error {
 		e.What = "the API server does not accept these credentials (expired, or of another cluster)"
 		e.Hint = "log in again, then check with: kubectl auth whoami"
 	case isMissingNamespace(err):
-		e.What = fmt.Sprintf("namespace %q does not exist", c.Namespace)
-		e.Hint = fmt.Sprintf("create it with: kubectl create namespace %s   or choose another with -n", c.Namespace)
+		missing := c.MissingNamespace()
+		e.What, e.Hint = missing.What, missing.Hint
 	case apierrors.IsRequestEntityTooLargeError(err) || strings.Contains(err.Error(), "etcdserver: request is too large"):
 		e.What = "the object is larger than the cluster accepts"
 		e.Hint = "make the source folder or the parameters smaller (.mlignore), or use an image"
@@ -78,6 +85,14 @@ func (c *Client) Explain(doing string, err error) error {
 		e.Hint = "check the network or VPN; try: kubectl get --raw /readyz"
 	}
 	return e
+}
+
+// MissingNamespace is the error for a namespace that is not there. Lists do not say so: they are just empty.
+func (c *Client) MissingNamespace() *Error {
+	return &Error{
+		What: fmt.Sprintf("namespace %q does not exist", c.Namespace),
+		Hint: fmt.Sprintf("create it with: kubectl create namespace %s   or choose another with -n", c.Namespace),
+	}
 }
 
 func explainForbidden(err error) (what, hint string) {

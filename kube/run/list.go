@@ -206,6 +206,9 @@ func Find(ctx context.Context, c *client.Client, arg string) (string, error) {
 	if err != nil {
 		return "", c.Explain("look for the latest run", err)
 	}
+	if len(list.Items) == 0 && !c.NamespaceExists(ctx) {
+		return "", c.MissingNamespace()
+	}
 	if len(list.Items) == 0 {
 		what := "no run"
 		if pipe != "" {
