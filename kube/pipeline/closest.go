@@ -24,6 +24,14 @@ func didYouMean(name string, candidates []string) string {
 	return ""
 }
 
+// orOneOf is didYouMean, or all that there is where nothing is near.
+func orOneOf(what, name string, candidates []string) string {
+	if near := didYouMean(name, candidates); near != "" {
+		return near
+	}
+	return "; " + what + " are " + strings.Join(candidates, ", ")
+}
+
 // distance is the number of single-character edits between a and b, counted up to limit.
 func distance(a, b string, limit int) int {
 	if len(a)-len(b) >= limit || len(b)-len(a) >= limit {

@@ -196,7 +196,7 @@ func selectStages(stages []Stage, sel Selection) ([]bool, error) {
 	find := func(name string) (int, error) {
 		i, ok := index[name]
 		if !ok {
-			return 0, fmt.Errorf("there is no stage %q%s", name, didYouMean(name, names))
+			return 0, fmt.Errorf("there is no stage %q%s", name, orOneOf("the stages", name, names))
 		}
 		return i, nil
 	}
