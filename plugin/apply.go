@@ -34,7 +34,7 @@ file no longer has are removed. Applying starts no run.`,
 		Example: `  kubectl ml apply
   kubectl ml apply -f house-prices/pipeline.yaml --dry-run=server
   kubectl ml apply -f house-prices/pipeline.yaml && kubectl ml run -f house-prices`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return do(c.Context(), f, o) },
 	}
 	c.Flags().StringVarP(&o.File, "filename", "f", "", "pipeline `file`, - for stdin (default ./pipeline.yaml)")
@@ -45,7 +45,7 @@ file no longer has are removed. Applying starts no run.`,
 }
 
 // application reads a file and builds what applying it writes.
-func (f *Factory) application(ctx context.Context, file string, d driverOptions) (*client.Client, *run.Application, error) {
+func (f *Factory) application(ctx context.Context, file string, d driverOptions, dry dryRun) (*client.Client, *run.Application, error) {
 	if file == "" {
 		file = defaultFile
 	}
@@ -54,11 +54,15 @@ func (f *Factory) application(ctx context.Context, file string, d driverOptions)
 		return nil, nil, err
 	}
 	f.warn(b.Warnings)
-	c, err := f.Client()
+	c, err := f.clientFor(dry)
 	if err != nil {
 		return nil, nil, err
 	}
-	a, err := run.NewApplication(ctx, c, b, d.driver(f), c.WhoAmI(ctx))
+	by := ""
+	if !dry.client() {
+		by = c.WhoAmI(ctx)
+	}
+	a, err := run.NewApplication(ctx, c, b, d.driver(f), by)
 	return c, a, err
 }
 
@@ -66,7 +70,7 @@ func runApply(ctx context.Context, f *Factory, o applyOptions) error {
 	if err := errors.Join(o.Output.check(), o.DryRun.check()); err != nil {
 		return err
 	}
-	c, a, err := f.application(ctx, o.File, o.Driver)
+	c, a, err := f.application(ctx, o.File, o.Driver, o.DryRun)
 	if err != nil {
 		return err
 	}
@@ -134,7 +138,7 @@ The exit code is 0 when nothing differs, 1 when something does, 2 on an error. K
 program than "diff -u -N".`,
 		Example: `  kubectl ml diff
   KUBECTL_EXTERNAL_DIFF="git diff --no-index --color" kubectl ml diff -f house-prices/pipeline.yaml`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return do(c.Context(), f, o) },
 	}
 	c.Flags().StringVarP(&o.File, "filename", "f", "", "pipeline `file`, - for stdin (default ./pipeline.yaml)")
@@ -154,7 +158,7 @@ func runDiff(ctx context.Context, f *Factory, o diffOptions) error {
 }
 
 func (f *Factory) diff(ctx context.Context, o diffOptions) (bool, error) {
-	c, a, err := f.application(ctx, o.File, o.Driver)
+	c, a, err := f.application(ctx, o.File, o.Driver, "none")
 	if err != nil {
 		return false, err
 	}

@@ -3,6 +3,8 @@ package plugin
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,7 +27,7 @@ For "kubectl ml ..." kubectl looks for a program kubectl_complete-ml on the PATH
 		Example: `  source <(kubectl-ml completion bash)
   kubectl-ml completion zsh > "${fpath[1]}/_kubectl-ml"`,
 		ValidArgs: []string{"bash", "zsh", "fish", "powershell"},
-		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
+		Args:      exactlyOne("shell"),
 		RunE: func(c *cobra.Command, args []string) error {
 			root, out := c.Root(), c.OutOrStdout()
 			switch args[0] {
@@ -38,7 +40,7 @@ For "kubectl ml ..." kubectl looks for a program kubectl_complete-ml on the PATH
 			case "powershell":
 				return root.GenPowerShellCompletionWithDesc(out)
 			}
-			return fmt.Errorf("no completion for shell %q", args[0])
+			return usage(c, fmt.Errorf("no completion for shell %q: there are bash, zsh, fish and powershell", args[0]))
 		},
 	}
 }
@@ -57,6 +59,37 @@ func (f *Factory) completeOne(names namer) cobra.CompletionFunc {
 		return f.ask(c, names, prefix)
 	}
 }
+
+// completeRuns completes a single run, as NAME or as run/NAME.
+func (f *Factory) completeRuns(c *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	return f.completeOne(func(ctx context.Context, c *client.Client) ([]string, error) {
+		names, err := f.runNames(ctx, c)
+		if strings.HasPrefix(prefix, runRef) {
+			for i := range names {
+				names[i] = runRef + names[i]
+			}
+		}
+		return names, err
+	})(c, args, prefix)
+}
+
+// completeLogs completes runs and, behind RUN/, the stages of that run.
+func (f *Factory) completeLogs(c *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	name, _, inRun := strings.Cut(strings.TrimPrefix(prefix, runRef), "/")
+	if !inRun || len(args) > 0 {
+		return f.completeRuns(c, args, prefix)
+	}
+	return f.ask(c, func(ctx context.Context, c *client.Client) ([]string, error) {
+		stages, err := runStages(ctx, c, name)
+		for i, s := range stages {
+			stages[i] = strings.TrimSuffix(prefix, strings.TrimPrefix(prefix, runRef)) + name + "/" + s
+		}
+		return stages, err
+	}, prefix)
+}
+
+// runRef heads the names of runs as -o name prints them.
+const runRef = "run/"
 
 // completeMany completes any number of arguments, each name once.
 func (f *Factory) completeMany(names namer) cobra.CompletionFunc {
@@ -92,13 +125,11 @@ func (f *Factory) ask(cmd *cobra.Command, names namer, prefix string) ([]string,
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	var out []string
-	for _, n := range all {
-		if strings.HasPrefix(n, prefix) {
-			out = append(out, n)
-		}
-	}
-	return out, cobra.ShellCompDirectiveNoFileComp
+	return startingWith(all, prefix), cobra.ShellCompDirectiveNoFileComp
+}
+
+func startingWith(names []string, prefix string) []string {
+	return slices.DeleteFunc(names, func(n string) bool { return !strings.HasPrefix(n, prefix) })
 }
 
 func (f *Factory) runNames(ctx context.Context, c *client.Client) ([]string, error) {
@@ -131,6 +162,20 @@ func (f *Factory) scheduleNames(ctx context.Context, c *client.Client) ([]string
 	return names, err
 }
 
+// completeContexts completes --context from the kubeconfig.
+func (f *Factory) completeContexts(_ *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	config, err := f.Config.ToRawKubeConfigLoader().RawConfig()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return startingWith(slices.Sorted(maps.Keys(config.Contexts)), prefix), cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeNamespaces completes --namespace from the cluster.
+func (f *Factory) completeNamespaces(c *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	return f.ask(c, func(ctx context.Context, c *client.Client) ([]string, error) { return c.Namespaces(ctx) }, prefix)
+}
+
 // completeFileStages completes the stages of the pipeline that -f names.
 func (f *Factory) completeFileStages(file *string) cobra.CompletionFunc {
 	return func(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
@@ -149,14 +194,18 @@ func (f *Factory) completeFileStages(file *string) cobra.CompletionFunc {
 // completeRunStages completes the stages of the run that is the first argument, or of the newest.
 func (f *Factory) completeRunStages(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
 	return f.ask(cmd, func(ctx context.Context, c *client.Client) ([]string, error) {
-		name, err := run.Find(ctx, c, argRun(args))
-		if err != nil {
-			return nil, err
-		}
-		r, err := run.Get(ctx, c, name)
-		if err != nil {
-			return nil, err
-		}
-		return r.Selected(), nil
+		return runStages(ctx, c, argRun(args))
 	}, prefix)
+}
+
+func runStages(ctx context.Context, c *client.Client, arg string) ([]string, error) {
+	name, err := run.Find(ctx, c, arg)
+	if err != nil {
+		return nil, err
+	}
+	r, err := run.Get(ctx, c, name)
+	if err != nil {
+		return nil, err
+	}
+	return r.Selected(), nil
 }

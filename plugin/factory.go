@@ -1,7 +1,9 @@
 package plugin
 
 import (
+	"context"
 	"fmt"
+	"net"
 	"os"
 	"time"
 
@@ -49,7 +51,29 @@ func (f *Factory) Client() (*client.Client, error) {
 	if err != nil {
 		return nil, f.configError(err)
 	}
+	// Without any kubeconfig client-go means a server on this machine's port 8080, which nobody means.
+	raw, err := loader.RawConfig()
+	if err == nil && len(raw.Clusters) == 0 && *f.Config.APIServer == "" && cfg.Host == "http://localhost:8080" {
+		return nil, f.configError(clientcmd.NewEmptyConfigError("no cluster is configured"))
+	}
 	return client.New(cfg, namespace)
+}
+
+// Offline is a client that may be unable to reach any cluster, for what needs none: where no kubeconfig can be used,
+// every request fails with what is wrong with it.
+func (f *Factory) Offline() (*client.Client, error) {
+	c, err := f.Client()
+	if err == nil {
+		return c, nil
+	}
+	namespace, _, nsErr := f.Config.ToRawKubeConfigLoader().Namespace()
+	if nsErr != nil || namespace == "" {
+		namespace = "default"
+	}
+	return client.New(&rest.Config{
+		Host: "https://no-cluster",
+		Dial: func(context.Context, string, string) (net.Conn, error) { return nil, err },
+	}, namespace)
 }
 
 // configError says what is wrong with the way to the cluster before anything was asked of it.
@@ -62,9 +86,12 @@ func (f *Factory) configError(err error) error {
 		if *f.Config.KubeConfig != "" {
 			where = *f.Config.KubeConfig
 		}
-		return fmt.Errorf("no cluster is configured: the kubeconfig %s is missing or empty\n  name one with --kubeconfig or KUBECONFIG, or see: kubectl config get-contexts", where)
+		return &client.Error{
+			What: fmt.Sprintf("no cluster is configured: the kubeconfig %s is missing or empty", where),
+			Hint: "name one with --kubeconfig or KUBECONFIG, or see: kubectl config get-contexts", Err: err,
+		}
 	}
-	return fmt.Errorf("the kubeconfig cannot be used: %w\n  check it with: kubectl config view", err)
+	return &client.Error{What: "the kubeconfig cannot be used: " + err.Error(), Hint: "check it with: kubectl config view", Err: err}
 }
 
 // Interactive says whether a person can be asked: the input and the error stream are terminals.

@@ -47,7 +47,7 @@ Templates:
 		Example: `  kubectl ml init house-prices
   kubectl ml init pytorch-gpu --name llm-tune --dir llm
   kubectl ml init --from job.yaml`,
-		Args: cobra.MaximumNArgs(1),
+		Args: atMostOne("TEMPLATE"),
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				o.Template = args[0]

@@ -1,9 +1,11 @@
 package plugin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -29,7 +31,7 @@ the field and the fix. The exit code is 1 when there are errors, or with --stric
 		Example: `  kubectl ml lint
   kubectl ml lint -f house-prices/pipeline.yaml --strict
   kubectl ml lint -o json | jq '.items[].message'`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return do(c.Context(), f, o) },
 	}
 	c.Flags().StringVarP(&o.File, "filename", "f", "", "pipeline `file`, - for stdin (default ./pipeline.yaml)")
@@ -62,6 +64,9 @@ func runLint(ctx context.Context, f *Factory, o lintOptions) error {
 	if b != nil {
 		problems = append(problems, b.Warnings...)
 	}
+	slices.SortStableFunc(problems, func(a, b pipeline.Problem) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
 	return f.findings(file, b, problems, o)
 }
 
@@ -83,11 +88,7 @@ func (f *Factory) findings(file string, b *run.Bundle, problems pipeline.Problem
 		}
 	} else {
 		for _, p := range problems {
-			prefix := ""
-			if p.Warning {
-				prefix = "warning: "
-			}
-			f.print("%s\n", views.SanitizeLine(prefix+p.String()))
+			f.print("%s\n", problemText(p))
 		}
 	}
 	switch {

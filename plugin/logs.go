@@ -39,12 +39,12 @@ restarts and lost connections are survived, and the command ends with the work. 
   kubectl ml logs house-prices-x7k2p/train --tail 100 --grep 'loss|error'
   kubectl ml logs @latest --prefix --since 10m
   kubectl ml logs train --rank 3 --previous`,
-		Args: cobra.MaximumNArgs(1),
+		Args: atMostOne("target"),
 		RunE: func(c *cobra.Command, args []string) error {
 			o.Target = argRun(args)
 			return do(c.Context(), f, o)
 		},
-		ValidArgsFunction: f.completeOne(f.runNames),
+		ValidArgsFunction: f.completeLogs,
 	}
 	fl := c.Flags()
 	fl.BoolVarP(&o.Follow, "follow", "f", false, "follow until the work has ended")

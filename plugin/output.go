@@ -141,7 +141,7 @@ func (f *Factory) one(o output, i item) error {
 func (f *Factory) list(o output, items []item, table func() views.Table) error {
 	switch {
 	case o.table():
-		return f.lines(table().Lines(views.LineOptions{Wide: o.Format == "wide", NoHeaders: o.NoHeaders}))
+		return f.lines(table().Lines(f.layout(o)))
 	case o.Format == "name":
 		for _, i := range items {
 			if _, err := fmt.Fprintln(f.Out, i.ref()); err != nil {
@@ -163,6 +163,15 @@ func (f *Factory) list(o output, items []item, table func() views.Table) error {
 		return err
 	}
 	return p(list, f.Out)
+}
+
+// layout fits lines to the terminal; with -o wide, and where the output is none, nothing is cut.
+func (f *Factory) layout(o output) views.LineOptions {
+	lo := views.LineOptions{Wide: o.Format == "wide", NoHeaders: o.NoHeaders}
+	if !lo.Wide {
+		lo.Width = width(f.Out)
+	}
+	return lo
 }
 
 // lines prints laid-out lines to the output.
@@ -257,7 +266,18 @@ func (d dryRun) server() []string {
 	return nil
 }
 
+// asked is server, but a dry run of either kind asks the server: what may change follows from what it has.
+func (d dryRun) asked() []string {
+	if d.dry() {
+		return []string{metav1.DryRunAll}
+	}
+	return nil
+}
+
 func (d dryRun) client() bool { return d == "client" }
+
+// dry says that nothing may be changed.
+func (d dryRun) dry() bool { return d == "client" || d == "server" }
 
 // suffix is what kubectl puts behind the message of a dry run.
 func (d dryRun) suffix() string {
@@ -277,7 +297,7 @@ func (f *Factory) nothing(ctx context.Context, c *client.Client, what string, al
 		return nil
 	}
 	if !c.NamespaceExists(ctx) {
-		return fmt.Errorf("namespace %q does not exist: create it with: kubectl create namespace %s   or choose another with -n", c.Namespace, c.Namespace)
+		return c.MissingNamespace()
 	}
 	f.say("No %s found in namespace %s.", what, c.Namespace)
 	return nil

@@ -12,6 +12,9 @@ import (
 
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
+
+	"github.com/kubectl-ml/kubectl-ml/kube/pipeline"
+	"github.com/kubectl-ml/kubectl-ml/views"
 )
 
 // Main runs one command line and returns the exit code. Errors are printed to the error stream.
@@ -35,15 +38,19 @@ func (f *Factory) report(err error) int {
 		err = exit.Err
 	}
 	if err != nil {
-		f.say(errorText(err))
+		f.say("%s", errorText(err))
 	}
 	return code
 }
 
-// errorText prefixes each message with "error: " unless it is a list of file positions, which editors read.
+// errorText begins with "error: ". Several problems of a file stand one on a line, where editors find their positions.
 func errorText(err error) string {
-	text := strings.TrimRight(clean(err.Error()), "\n")
-	return "error: " + text
+	text := "error: " + strings.TrimRight(clean(err.Error()), "\n")
+	var problems pipeline.Problems
+	if errors.As(err, &problems) && len(problems) > 1 {
+		return fmt.Sprintf("error: %s in %s:\n%s", views.Plural(int64(len(problems)), "problem", "problems"), problems[0].File, strings.TrimPrefix(text, "error: "))
+	}
+	return text
 }
 
 // NewRoot builds the command tree.
@@ -67,13 +74,19 @@ Start with:  kubectl ml init house-prices && kubectl ml run`,
 	root.SetErr(f.ErrOut)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
 	f.Config.AddFlags(root.PersistentFlags())
+	_ = root.RegisterFlagCompletionFunc("context", f.completeContexts)
+	_ = root.RegisterFlagCompletionFunc("namespace", f.completeNamespaces)
 	root.AddGroup(
 		&cobra.Group{ID: groupWrite, Title: "Write a pipeline:"},
 		&cobra.Group{ID: groupRun, Title: "Run it:"},
 		&cobra.Group{ID: groupSee, Title: "See what happens:"},
 		&cobra.Group{ID: groupChange, Title: "Change it:"},
 	)
-	root.AddCommand(f.verbs()...)
+	h := helper{f: f, verbs: f.verbs()}
+	root.SetHelpFunc(h.help)
+	root.SetUsageFunc(h.usage)
+	root.SetHelpCommand(newHelpCmd())
+	root.AddCommand(h.verbs...)
 	root.AddCommand(topics()...)
 	for _, c := range root.Commands() {
 		wrapArgs(c)
@@ -95,7 +108,7 @@ func unknownVerb(c *cobra.Command, args []string) error {
 	}
 	msg := fmt.Sprintf("unknown command %q for %q", args[0], c.CommandPath())
 	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
-		msg += "\n  did you mean: " + strings.Join(near, ", ") + "?"
+		msg += "; did you mean " + strings.Join(near, " or ") + "?"
 	}
 	return usage(c, errors.New(msg))
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/kubectl-ml/kubectl-ml/kube/client"
 	"github.com/kubectl-ml/kubectl-ml/kube/pipeline"
 	"github.com/kubectl-ml/kubectl-ml/kube/run"
+	"github.com/kubectl-ml/kubectl-ml/views"
 )
 
 // defaultFile is the pipeline file that verbs take when -f is not given.
@@ -134,7 +135,7 @@ func runRun(ctx context.Context, f *Factory, o runOptions) error {
 		return err
 	}
 	f.warn(b.Warnings)
-	c, err := f.Client()
+	c, err := f.clientFor(o.DryRun)
 	if err != nil {
 		return err
 	}
@@ -149,7 +150,7 @@ func runRun(ctx context.Context, f *Factory, o runOptions) error {
 	if err != nil {
 		return err
 	}
-	if o.DryRun.client() || o.DryRun == "server" {
+	if o.DryRun.dry() {
 		return f.dryRun(ctx, c, p, o.DryRun, o.Output)
 	}
 	if err := p.Create(ctx, c); err != nil {
@@ -164,6 +165,14 @@ func runRun(ctx context.Context, f *Factory, o runOptions) error {
 	}
 	err = f.follow(ctx, c, name, followOptions{Drive: true, Output: o.Output})
 	return exitZero(err, o.ExitZero)
+}
+
+// clientFor is a client that can do what a dry run of that kind needs.
+func (f *Factory) clientFor(d dryRun) (*client.Client, error) {
+	if d.client() {
+		return f.Offline()
+	}
+	return f.Client()
 }
 
 // exitZero keeps real errors and forgets how the run ended.
@@ -189,8 +198,19 @@ func (f *Factory) bundle(ctx context.Context, file string) (*run.Bundle, error) 
 // warn prints lint's warnings; they stop nothing.
 func (f *Factory) warn(ps pipeline.Problems) {
 	for _, p := range ps {
-		f.say("%s", clean("warning: "+p.String()))
+		f.say("%s", problemText(p))
 	}
+}
+
+// problemText is a problem on a line; a warning says so behind its position, where compilers say it.
+func problemText(p pipeline.Problem) string {
+	switch {
+	case p.Warning && p.Field != "":
+		p.Field = "warning: " + p.Field
+	case p.Warning:
+		p.Message = "warning: " + p.Message
+	}
+	return views.SanitizeLine(p.String())
 }
 
 // print writes to the output; a reader that is gone is no reason to stop.

@@ -26,7 +26,7 @@ func newRunsCmd(f *Factory, do func(context.Context, *Factory, runsOptions) erro
   kubectl ml runs house-prices -o wide
   kubectl ml runs -A -l kubectl-ml.dev/state=Failed
   kubectl ml runs -o jsonpath='{.items[0].metrics.rmse}'`,
-		Args: cobra.MaximumNArgs(1),
+		Args: atMostOne("PIPELINE"),
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				o.Pipeline = args[0]

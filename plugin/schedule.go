@@ -2,7 +2,7 @@ package plugin
 
 import (
 	"context"
-	"errors"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -21,7 +21,7 @@ type scheduleOptions struct {
 
 func newScheduleCmd(f *Factory) *cobra.Command {
 	c := newScheduleListCmd(f, "schedule", runSchedules)
-	c.GroupID = groupChange
+	c.GroupID, c.Short = groupChange, "List, suspend, resume and trigger schedules"
 	c.Long = `Schedules are CronJobs that "kubectl ml apply" made: spec.schedule runs a whole pipeline by a driver in the cluster,
 schedule of a stage runs that stage alone. Without a subcommand they are listed.`
 	c.AddCommand(
@@ -41,7 +41,7 @@ func newScheduleListCmd(f *Factory, use string, do func(context.Context, *Factor
 		Example: `  kubectl ml schedule
   kubectl ml schedule list -A -o wide
   kubectl ml schedule trigger house-prices`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return do(c.Context(), f, o) },
 	}
 	c.Flags().BoolVarP(&o.All, "all-namespaces", "A", false, "list the schedules of all namespaces")
@@ -56,15 +56,20 @@ func newScheduleChangeCmd(f *Factory, use, short string, do func(context.Context
 		Use:     use + " NAME",
 		Short:   short,
 		Example: "  kubectl ml schedule " + use + " house-prices",
-		Args:    cobra.ExactArgs(1),
+		Args:    exactlyOne("schedule"),
 		RunE: func(c *cobra.Command, args []string) error {
-			o.Name = args[0]
+			o.Name = scheduleName(args[0])
 			return do(c.Context(), f, o)
 		},
 		ValidArgsFunction: f.completeOne(f.scheduleNames),
 	}
 	o.DryRun.add(c)
 	return c
+}
+
+// scheduleName takes a schedule as -o name and as changes print it.
+func scheduleName(arg string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(arg, "schedule/"), "cronjob.batch/")
 }
 
 func runSchedules(ctx context.Context, f *Factory, o scheduleOptions) error {
@@ -105,11 +110,7 @@ func (f *Factory) suspend(ctx context.Context, o scheduleOptions, suspend bool, 
 	if err != nil {
 		return err
 	}
-	server := o.DryRun.server()
-	if o.DryRun.client() {
-		server = dryRun("server").server()
-	}
-	changed, err := run.Suspend(ctx, c, o.Name, suspend, server)
+	changed, err := run.Suspend(ctx, c, o.Name, suspend, o.DryRun.asked())
 	if err != nil {
 		return err
 	}
@@ -121,23 +122,19 @@ func (f *Factory) suspend(ctx context.Context, o scheduleOptions, suspend bool, 
 }
 
 func runTrigger(ctx context.Context, f *Factory, o scheduleOptions) error {
-	if err := errors.Join(o.DryRun.check()); err != nil {
+	if err := o.DryRun.check(); err != nil {
 		return err
 	}
 	c, err := f.Client()
 	if err != nil {
 		return err
 	}
-	server := o.DryRun.server()
-	if o.DryRun.client() {
-		server = dryRun("server").server()
-	}
-	job, err := run.Trigger(ctx, c, o.Name, server)
+	job, err := run.Trigger(ctx, c, o.Name, o.DryRun.asked())
 	if err != nil {
 		return err
 	}
 	f.print("job.batch/%s created%s\n", job, o.DryRun.suffix())
-	if server == nil {
+	if !o.DryRun.dry() {
 		f.say("See what it starts with:  kubectl ml runs\nRead its own log with:  kubectl ml logs job/%s -f", job)
 	}
 	return nil

@@ -31,9 +31,9 @@ the run could be shown; with -w it tells how the run ended, as for "kubectl ml r
 		Example: `  kubectl ml status
   kubectl ml status house-prices-x7k2p -w
   kubectl ml status house-prices@latest -o jsonpath='{.state}'`,
-		Args:              cobra.MaximumNArgs(1),
+		Args:              atMostOne("RUN"),
 		RunE:              func(c *cobra.Command, args []string) error { o.Run = argRun(args); return do(c.Context(), f, o) },
-		ValidArgsFunction: f.completeOne(f.runNames),
+		ValidArgsFunction: f.completeRuns,
 	}
 	c.Flags().BoolVarP(&o.Watch, "watch", "w", false, "follow the run until it ends, and exit with its code")
 	o.Output.add(c, true)
@@ -82,9 +82,8 @@ func runStatus(ctx context.Context, f *Factory, o statusOptions) error {
 // describe prints a run for people.
 func (f *Factory) describe(r run.Run, o output) error {
 	lines := views.RunHead(r, f.Now())
-	columns, roots := views.RunTree(r, nil, f.Now())
-	lo := views.LineOptions{Wide: o.Format == "wide", NoHeaders: o.NoHeaders, Width: width(f.Out)}
-	lines = append(lines, views.Tree(columns, roots, lo)...)
+	lo := f.layout(o)
+	lines = append(lines, views.RunTree(r, nil, f.Now(), views.TreeOptions{LineOptions: lo})...)
 	if gates := views.Gates(r); len(gates.Rows) > 0 {
 		lines = append(lines, views.Line{})
 		lines = append(lines, gates.Lines(lo)...)
@@ -119,9 +118,9 @@ Waiting starts nothing: a run that no client and no driver takes forward does no
 not the run.`,
 		Example: `  kubectl ml wait
   kubectl ml wait house-prices-x7k2p --timeout 2h -o json`,
-		Args:              cobra.MaximumNArgs(1),
+		Args:              atMostOne("RUN"),
 		RunE:              func(c *cobra.Command, args []string) error { o.Run = argRun(args); return do(c.Context(), f, o) },
-		ValidArgsFunction: f.completeOne(f.runNames),
+		ValidArgsFunction: f.completeRuns,
 	}
 	c.Flags().DurationVar(&o.Timeout, "timeout", 0, "give up waiting after this `time`, such as 90m (0: never)")
 	o.Output.add(c, false)

@@ -21,5 +21,6 @@ func (f *Factory) verbs() []*cobra.Command {
 		newLogsCmd(f, runLogs),
 		newVersionCmd(f, runVersion),
 		newCompletionCmd(f),
+		newOptionsCmd(f),
 	}
 }

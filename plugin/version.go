@@ -67,7 +67,7 @@ func newVersionCmd(f *Factory, do func(context.Context, *Factory, versionOptions
 		Short: "Print the version of kubectl ml and of the cluster",
 		Example: `  kubectl ml version
   kubectl ml version --client -o json`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return do(c.Context(), f, o) },
 	}
 	c.Flags().BoolVar(&o.Client, "client", false, "do not ask the cluster")

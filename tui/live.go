@@ -38,8 +38,6 @@ type Live struct {
 	Paint func(views.Line) string
 	// CanCancel offers to end the run on Ctrl-C; without it Ctrl-C only stops watching.
 	CanCancel bool
-	// Detached is true when the run goes on by itself after Leave.
-	Detached bool
 }
 
 // Show draws what work shows until work returns or the person decides. Work is cancelled then, and Show
@@ -64,10 +62,27 @@ func (l Live) Show(ctx context.Context, work func(ctx context.Context, show func
 		return r, Stay, fmt.Errorf("draw the run: %w", err)
 	}
 	m, ok := final.(liveModel)
-	if !ok || m.choice == Stay {
+	if !ok {
+		return r, Stay, workErr
+	}
+	l.leave(m)
+	if m.choice == Stay {
 		return r, Stay, workErr
 	}
 	return m.update.Run, m.choice, nil
+}
+
+// leave writes the whole tree as it was last seen, also what did not fit the screen: it stays above the prompt.
+func (l Live) leave(m liveModel) {
+	if m.update.Run.Record == nil {
+		return
+	}
+	var b strings.Builder
+	o := views.TreeOptions{LineOptions: views.LineOptions{Width: m.width}}
+	for _, line := range views.RunTree(m.update.Run, m.progress, l.Now(), o) {
+		b.WriteString(l.Paint(line) + "\n")
+	}
+	_, _ = io.WriteString(l.Out, b.String())
 }
 
 type (
@@ -122,10 +137,11 @@ func (m liveModel) key(key string) (tea.Model, tea.Cmd) {
 		m.choice, m.asking, m.done = Leave, false, true
 		return m, tea.Quit
 	}
+	stop := key == "ctrl+c" || key == "q"
 	switch {
-	case key == "ctrl+c" && (!m.live.CanCancel || m.asking):
+	case stop && (!m.live.CanCancel || m.asking):
 		return leave()
-	case key == "ctrl+c":
+	case stop:
 		m.asking = true
 	case !m.asking:
 	case key == "c":
@@ -140,7 +156,7 @@ func (m liveModel) key(key string) (tea.Model, tea.Cmd) {
 }
 
 func (m liveModel) View() tea.View {
-	if m.update.Run.Record == nil {
+	if m.update.Run.Record == nil || m.done {
 		return tea.NewView("")
 	}
 	var b strings.Builder
@@ -154,34 +170,45 @@ func (m liveModel) View() tea.View {
 // lines are the tree, what is wrong with the connection, and the question.
 func (m liveModel) lines() []views.Line {
 	now := m.live.Now()
-	columns, roots := views.RunTree(m.update.Run, m.progress, now)
-	o := views.LineOptions{Width: m.width}
-	lines := views.Tree(columns, roots, o)
 	var foot []views.Line
-	if m.update.Lost != nil && !m.done {
+	if m.update.Lost != nil {
 		age := views.Age(now.Sub(m.update.Since))
-		foot = append(foot, views.Line{views.Toned("the API server is away; this is "+age+" old; reconnecting", views.Warn)})
+		foot = append(foot, views.Line{views.Toned("The API server is away; this is "+age+" old; reconnecting", views.Warn)})
 	}
 	if m.asking {
-		goesOn := "nothing starts its next stage until `kubectl ml resume`"
-		if m.live.Detached {
-			goesOn = "it goes on in the cluster"
-		}
-		foot = append(foot, views.Line{views.Toned("Cancel the run, or only leave it?", views.Accent)},
-			views.Line{views.Text("  [w] keep watching   [l] leave (" + goesOn + ")   [c] cancel the run")})
+		foot = append(foot, m.question()...)
 	}
 	for i := range foot {
 		if m.width > 0 {
 			foot[i] = foot[i].Cut(m.width)
 		}
 	}
-	return append(m.fold(lines, len(foot)), foot...)
+	room := max(m.height-len(foot)-1, 2)
+	if m.height == 0 {
+		room = 0
+	}
+	o := views.TreeOptions{LineOptions: views.LineOptions{Width: m.width}, Rows: room}
+	return append(fold(views.RunTree(m.update.Run, m.progress, now, o), room), foot...)
+}
+
+// question is what Ctrl-C asks.
+func (m liveModel) question() []views.Line {
+	leave := "nothing starts the next stage until kubectl ml resume " + m.update.Run.Name
+	if m.update.Run.Detached {
+		leave = "the run goes on in the cluster"
+	}
+	key := func(key, text string) views.Line {
+		return views.Line{views.Text("  "), views.Toned("["+key+"]", views.Accent), views.Text(" " + text)}
+	}
+	return []views.Line{
+		{views.Toned("Cancel the run, or only leave it?", views.Head)},
+		key("w", "keep watching"), key("l", "leave: "+leave), key("c", "cancel the run"),
+	}
 }
 
 // fold keeps the tree within the screen: what does not fit is counted.
-func (m liveModel) fold(lines []views.Line, foot int) []views.Line {
-	room := m.height - foot - 1
-	if m.height == 0 || len(lines) <= room || room < 2 || m.done {
+func fold(lines []views.Line, room int) []views.Line {
+	if room == 0 || len(lines) <= room {
 		return lines
 	}
 	more := fmt.Sprintf("… %d more lines", len(lines)-room+1)
