@@ -71,7 +71,7 @@ func stageNames(stages []PlannedStage) []string {
 }
 
 // Job builds the Job of one child of a stage, in its attempt (from 1), without asking a cluster.
-// results are those of the stages before it, by name.
+// results are those of the stages before it, by name; nil builds a draft, in which references to results stay as they stand.
 func Job(plan *Plan, run RunRef, stage string, child, attempt int, results map[string]Result) (*batchv1.Job, error) {
 	s, err := plan.mustHave(stage)
 	if err != nil {

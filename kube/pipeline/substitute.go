@@ -162,7 +162,7 @@ func (sc scope) fill(field, s string, d dialect) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if d == kubelet {
+		if d == kubelet && (r.root != "stages" || !sc.draft()) {
 			// The value is data: Kubernetes must not expand what happens to stand in it.
 			return strings.ReplaceAll(text(v), "$", "$$"), nil
 		}
@@ -173,6 +173,9 @@ func (sc scope) fill(field, s string, d dialect) (string, error) {
 	}
 	return out, nil
 }
+
+// draft says that no results are known yet: references to them are left as they stand.
+func (sc scope) draft() bool { return sc.results == nil && !sc.scheduled }
 
 // value looks a reference up; via are the parameters on the way to it.
 func (sc scope) value(r reference, via []string) (any, error) {
@@ -186,6 +189,9 @@ func (sc scope) value(r reference, via []string) (any, error) {
 		return sc.run, nil
 	case "params":
 		return sc.param(r.key, via)
+	}
+	if sc.draft() {
+		return "$(" + r.text + ")", nil
 	}
 	result, ok := sc.results[r.stage]
 	if !ok {

@@ -80,17 +80,33 @@ func TestParamKeepsType(t *testing.T) {
 
 func TestJobErrors(t *testing.T) {
 	plan := testPlan(t, Options{})
+	none := map[string]Result{}
 	for want, call := range map[string]func() error{
 		`no stage "trian"; did you mean "train"?`:       func() error { _, err := Job(plan, testRun(), "trian", 0, 1, nil); return err },
 		"stage train has no child 9, it has 4":          func() error { _, err := Job(plan, testRun(), "train", 9, 1, nil); return err },
 		"stage deploy rolls out a Deployment":           func() error { _, err := Job(plan, testRun(), "deploy", 0, 1, nil); return err },
 		"stage train is a Job, not a Deployment":        func() error { _, err := Deployment(plan, testRun(), "train"); return err },
-		"stage ingest has no recorded result":           func() error { _, err := Job(plan, testRun(), "train", 0, 1, nil); return err },
-		"stage train: params.rows: $(stages.ingest.met": func() error { _, err := Job(plan, testRun(), "train", 0, 1, nil); return err },
+		"stage ingest has no recorded result":           func() error { _, err := Job(plan, testRun(), "train", 0, 1, none); return err },
+		"stage train: params.rows: $(stages.ingest.met": func() error { _, err := Job(plan, testRun(), "train", 0, 1, none); return err },
 	} {
 		if err := call(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want %q, got %v", want, err)
 		}
+	}
+}
+
+// Without any results a Job is a draft, for people to read: what is not known yet stands as it was written.
+func TestDraft(t *testing.T) {
+	plan, err := Resolve(load(t, "  stages: [{name: a, image: b:1, command: [x]}, {name: c, needs: [a], image: b:1, command: [x], args: [\"$(stages.a.model.uri)\"]}]\n"), "r", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	job, err := Job(plan, testRun(), "c", 0, 1, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := job.Spec.Template.Spec.Containers[0].Args[0]; got != "$(stages.a.model.uri)" {
+		t.Error(got)
 	}
 }
 
