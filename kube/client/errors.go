@@ -2,9 +2,11 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/url"
 	"regexp"
@@ -55,6 +57,7 @@ func (c *Client) Explain(doing string, err error) error {
 	}
 	e := &Error{Doing: doing, What: err.Error(), Err: err}
 	var unknownCA x509.UnknownAuthorityError
+	var badCert *tls.CertificateVerificationError
 	var dns *net.DNSError
 	switch {
 	case apierrors.IsForbidden(err):
@@ -65,7 +68,7 @@ func (c *Client) Explain(doing string, err error) error {
 	case isMissingNamespace(err):
 		missing := c.MissingNamespace()
 		e.What, e.Hint = missing.What, missing.Hint
-	case apierrors.IsRequestEntityTooLargeError(err) || strings.Contains(err.Error(), "etcdserver: request is too large"):
+	case isTooLarge(err):
 		e.What = "the object is larger than the cluster accepts"
 		e.Hint = "make the source folder or the parameters smaller (.mlignore), or use an image"
 	case strings.Contains(err.Error(), "getting credentials"):
@@ -74,6 +77,9 @@ func (c *Client) Explain(doing string, err error) error {
 	case errors.As(err, &unknownCA):
 		e.What = fmt.Sprintf("the certificate of %s is signed by an authority that this kubeconfig does not know", c.Host)
 		e.Hint = "check the context: kubectl config get-contexts"
+	case errors.As(err, &badCert):
+		e.What = fmt.Sprintf("the certificate of %s cannot be trusted: %v", c.Host, badCert.Err)
+		e.Hint = "check this machine's clock, and the context: kubectl config get-contexts"
 	case errors.As(err, &dns):
 		e.What = fmt.Sprintf("cannot find the API server %s: %s", c.Host, dns.Err)
 		e.Hint = "check the network or VPN, and the context: kubectl config get-contexts"
@@ -123,6 +129,12 @@ func isMissingNamespace(err error) bool {
 	return s.Status().Details.Kind == "namespaces"
 }
 
+// isTooLarge knows the answers of the API server, of its check of ConfigMaps, and of etcd.
+func isTooLarge(err error) bool {
+	return apierrors.IsRequestEntityTooLargeError(err) || strings.Contains(err.Error(), "etcdserver: request is too large") ||
+		apierrors.IsInvalid(err) && strings.Contains(err.Error(), "Too long: may not be more than 1048576 bytes")
+}
+
 func isTimeout(err error) bool {
 	var u *url.Error
 	return errors.As(err, &u) && u.Timeout() || errors.Is(err, context.DeadlineExceeded) || apierrors.IsServerTimeout(err)
@@ -136,14 +148,27 @@ func Transient(err error) bool {
 	var s apierrors.APIStatus
 	if errors.As(err, &s) {
 		code := s.Status().Code
-		return code == 429 || code >= 500
+		return code == 429 || code >= 500 || isQuotaRace(err)
 	}
-	var unknownCA x509.UnknownAuthorityError
-	if errors.As(err, &unknownCA) || strings.Contains(err.Error(), "getting credentials") {
+	var badCert *tls.CertificateVerificationError
+	if errors.As(err, &badCert) || strings.Contains(err.Error(), "getting credentials") {
 		return false
 	}
 	// What is not an answer of the server is a fault of the way to it.
 	var u *url.Error
 	var n net.Error
-	return errors.As(err, &u) || errors.As(err, &n) || utilnet.IsConnectionReset(err) || utilnet.IsProbableEOF(err)
+	return errors.As(err, &u) || errors.As(err, &n) || utilnet.IsConnectionReset(err) || utilnet.IsProbableEOF(err) ||
+		errors.Is(err, io.ErrUnexpectedEOF) || strings.Contains(err.Error(), "when reading response body")
+}
+
+// isQuotaRace knows the refusals of the quota admission that pass by themselves: others counted at the same time, or
+// the quota is too new to have been counted at all.
+func isQuotaRace(err error) bool {
+	switch text := err.Error(); {
+	case apierrors.IsConflict(err):
+		return strings.Contains(text, "cannot be fulfilled on resourcequotas")
+	case apierrors.IsForbidden(err):
+		return strings.Contains(text, "status unknown for quota")
+	}
+	return false
 }

@@ -10,6 +10,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/util/retry"
 	"k8s.io/utils/ptr"
 
@@ -21,7 +22,7 @@ import (
 // again on the new state. With dryRun the server checks the change and stores nothing.
 func change(ctx context.Context, c *client.Client, name string, dryRun []string, f func(r *Run) error) (Run, error) {
 	var out Run
-	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+	err := retry.RetryOnConflict(patience(), func() error {
 		o, err := observe(ctx, c, name)
 		if err != nil {
 			return err
@@ -29,7 +30,7 @@ func change(ctx context.Context, c *client.Client, name string, dryRun []string,
 		if err := f(&o.run); err != nil {
 			return err
 		}
-		out = o.run
+		out = Derive(o.run.Record, o.live, time.Now())
 		if err := o.run.encode(o.cm); err != nil {
 			return err
 		}
@@ -39,25 +40,16 @@ func change(ctx context.Context, c *client.Client, name string, dryRun []string,
 	if apierrors.IsConflict(err) {
 		return out, fmt.Errorf("run %s changes too fast: other clients are working on it; try again", name)
 	}
-	return out, c.Explain("change run "+name, plain(err))
+	var refused *Refused
+	if errors.As(err, &refused) {
+		return out, err
+	}
+	return out, c.Explain("change run "+name, err)
 }
 
-// plain keeps our own errors out of the translation of API errors.
-func plain(err error) error {
-	var s apierrors.APIStatus
-	var own *Refused
-	if err == nil || errors.As(err, &own) || !errors.As(err, &s) {
-		return wrapRefused(err)
-	}
-	return err
-}
-
-// wrapRefused marks err as said already.
-func wrapRefused(err error) error {
-	if err == nil {
-		return nil
-	}
-	return &client.Error{What: err.Error(), Err: err}
+// patience is how often a change is decided again while drivers take the run forward, some seconds in all.
+func patience() wait.Backoff {
+	return wait.Backoff{Steps: 10, Duration: 10 * time.Millisecond, Factor: 2, Jitter: 0.5}
 }
 
 // Refused is a change that a run's state does not allow.
@@ -67,13 +59,16 @@ func (e *Refused) Error() string { return e.Reason }
 
 func refuse(format string, args ...any) error { return &Refused{Reason: fmt.Sprintf(format, args...)} }
 
-// Cancel ends a run: nothing new starts, and what runs is deleted by the next Advance.
+// Cancel ends a run: nothing new starts, and what runs is deleted by the next Advance. Of a run that was cancelled
+// before it changes nothing, so that a cancellation can be repeated.
 func Cancel(ctx context.Context, c *client.Client, name string, mark Mark, dryRun []string) (Run, error) {
 	return change(ctx, c, name, dryRun, func(r *Run) error {
-		if r.End != nil {
+		if r.End != nil && r.State != Cancelled {
 			return refuse("run %s has ended already: %s", name, r.State)
 		}
-		r.Record.Cancel = &mark
+		if r.Record.Cancel == nil {
+			r.Record.Cancel = &mark
+		}
 		return nil
 	})
 }
@@ -81,31 +76,42 @@ func Cancel(ctx context.Context, c *client.Client, name string, mark Mark, dryRu
 // Retry gives the stages that did not succeed, or those from a named stage on, another attempt.
 // Drive the run afterwards.
 func Retry(ctx context.Context, c *client.Client, name, from string, dryRun []string) (Run, []string, error) {
+	if len(dryRun) == 0 {
+		// An end that nobody has recorded yet would be overlooked, and its Jobs taken for those of the new attempt.
+		if _, err := Settle(ctx, c, name); err != nil {
+			return Run{}, nil, err
+		}
+	}
 	var again []string
 	r, err := change(ctx, c, name, dryRun, func(r *Run) error {
-		if r.End == nil && !r.State.Terminal() {
+		if r.End == nil && (len(dryRun) == 0 || !r.State.Terminal()) {
 			return refuse("run %s is still %s: wait for it, or cancel it first with: kubectl ml cancel %s", name, r.State, name)
 		}
 		var err error
 		if again, err = toRetry(r, from); err != nil {
 			return err
 		}
-		for _, stage := range again {
-			sr := r.Stages[stage]
-			if sr.Outcome != nil {
-				sr.Previous = append(sr.Previous, *sr.Outcome)
-				sr.Attempt = r.attempt(stage) + 1
-			}
-			sr.Jobs, sr.Outcome, sr.Approval = nil, nil, nil
-			r.Stages[stage] = sr
-		}
-		r.Record.Cancel, r.End = nil, nil
-		if r.Timeout != nil {
-			r.Deadline = ptr.To(time.Now().UTC().Add(r.Timeout.Duration))
-		}
+		r.startAgain(again, time.Now())
 		return nil
 	})
 	return r, again, err
+}
+
+// startAgain gives stages of a run that has ended another attempt.
+func (r *Record) startAgain(stages []string, now time.Time) {
+	for _, stage := range stages {
+		sr := r.Stages[stage]
+		if sr.Outcome != nil {
+			sr.Previous = append(sr.Previous, *sr.Outcome)
+			sr.Attempt = r.attempt(stage) + 1
+		}
+		sr.Jobs, sr.Refused, sr.Outcome, sr.Approval = nil, "", nil, nil
+		r.Stages[stage] = sr
+	}
+	r.Cancel, r.End = nil, nil
+	if r.Timeout != nil {
+		r.Deadline = ptr.To(now.UTC().Add(r.Timeout.Duration))
+	}
 }
 
 // toRetry are the stages that a retry starts again, in the order of the plan.
@@ -165,6 +171,9 @@ func Approve(ctx context.Context, c *client.Client, name, stage string, mark Mar
 		if r.Record.Cancel != nil {
 			return refuse("run %s was cancelled: retry it first with: kubectl ml retry %s", name, name)
 		}
+		if r.State == TimedOut {
+			return refuse("run %s has run out of time: retry it first with: kubectl ml retry %s", name, name)
+		}
 		sr := r.Stages[stage]
 		sr.Attempt, sr.Approval = r.attempt(stage), &mark
 		r.Stages[stage] = sr
@@ -173,34 +182,51 @@ func Approve(ctx context.Context, c *client.Client, name, stage string, mark Mar
 	})
 }
 
-// Delete removes a run: its workload first, the record last. Its source goes when nothing else uses it.
+// Delete removes a run: its workload first, the record last. Its source goes when nothing else uses it. A record
+// that is damaged can be deleted too.
 func Delete(ctx context.Context, c *client.Client, name string, dryRun []string) (deleted []string, err error) {
-	_, rec, err := getRecord(ctx, c, name)
-	if err != nil {
+	cm, rec, err := getRecord(ctx, c, name)
+	if cm == nil {
 		return nil, err
 	}
-	jobs, err := c.Kube.BatchV1().Jobs(c.Namespace).List(ctx, kube.ListOptions(map[string]string{kube.LabelRun: name}))
+	if err == nil && rec.End == nil && len(dryRun) == 0 {
+		// Whoever drives the run must not start its next stage meanwhile.
+		var refused *Refused
+		_, err := Cancel(ctx, c, name, Mark{At: time.Now().UTC(), Reason: "deleted"}, nil)
+		if err != nil && !errors.As(err, &refused) && !apierrors.IsForbidden(err) && !apierrors.IsNotFound(err) {
+			return nil, err
+		}
+	}
+	opts := metav1.DeleteOptions{PropagationPolicy: ptr.To(metav1.DeletePropagationBackground), DryRun: dryRun}
+	if deleted, err = deleteJobs(ctx, c, name, opts); err != nil {
+		return deleted, err
+	}
+	err = c.Kube.CoreV1().ConfigMaps(c.Namespace).Delete(ctx, cm.Name, opts)
+	if err != nil && !apierrors.IsNotFound(err) {
+		return deleted, c.Explain("delete the record of run "+name, err)
+	}
+	deleted = append(deleted, "configmap/"+cm.Name)
+	if source := cm.Labels[kube.LabelSource]; source != "" {
+		src, err := dropSource(ctx, c, source, cm.Name, opts)
+		return append(deleted, src...), err
+	}
+	return deleted, nil
+}
+
+// deleteJobs deletes all Jobs of a run, its driver among them.
+func deleteJobs(ctx context.Context, c *client.Client, name string, opts metav1.DeleteOptions) (deleted []string, err error) {
+	api := c.Kube.BatchV1().Jobs(c.Namespace)
+	jobs, err := api.List(ctx, kube.ListOptions(map[string]string{kube.LabelRun: name}))
 	if err != nil {
 		return nil, c.Explain("list the jobs of run "+name, err)
 	}
-	opts := metav1.DeleteOptions{PropagationPolicy: ptr.To(metav1.DeletePropagationBackground), DryRun: dryRun}
 	for _, j := range jobs.Items {
-		err := c.Kube.BatchV1().Jobs(c.Namespace).Delete(ctx, j.Name, opts)
-		if err != nil && !apierrors.IsNotFound(err) {
+		if err := api.Delete(ctx, j.Name, opts); err != nil && !apierrors.IsNotFound(err) {
 			return deleted, c.Explain("delete job "+j.Name, err)
 		}
 		deleted = append(deleted, "job.batch/"+j.Name)
 	}
-	err = c.Kube.CoreV1().ConfigMaps(c.Namespace).Delete(ctx, kube.PrefixRun+name, opts)
-	if err != nil && !apierrors.IsNotFound(err) {
-		return deleted, c.Explain("delete the record of run "+name, err)
-	}
-	deleted = append(deleted, "configmap/"+kube.PrefixRun+name)
-	if rec.Plan.Source == nil {
-		return deleted, nil
-	}
-	src, err := dropSource(ctx, c, rec.Plan.Source.ConfigMap, kube.PrefixRun+name, opts)
-	return append(deleted, src...), err
+	return deleted, nil
 }
 
 // dropSource deletes a source ConfigMap that no run and no applied pipeline but except names.

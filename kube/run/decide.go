@@ -1,6 +1,8 @@
 package run
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/kubectl-ml/kubectl-ml/kube/pipeline"
@@ -28,35 +30,72 @@ type step struct {
 	end    *End
 }
 
+// of is what the record will hold of a stage after the step.
+func (s step) of(r *Record, stage string) StageRecord {
+	if sr, ok := s.stages[stage]; ok {
+		return sr
+	}
+	return r.Stages[stage]
+}
+
+// note takes into the step that an execution was started as uid, or why the server refused it.
+func (s step) note(r *Record, st start, uid, refused string) {
+	sr := s.of(r, st.stage)
+	sr.Attempt = r.attempt(st.stage)
+	jobs := make([]string, len(r.Stage(st.stage).Children))
+	copy(jobs, sr.Jobs)
+	jobs[st.child] = uid
+	sr.Jobs, sr.Refused = jobs, refused
+	s.stages[st.stage] = sr
+}
+
+// saves says whether the step changes the record.
+func (s step) saves() bool { return len(s.stages) > 0 || s.end != nil }
+
+// apply is the record after the step; r stays as it is.
+func (s step) apply(r *Record) *Record {
+	after := *r
+	after.Stages = maps.Clone(r.Stages)
+	if after.Stages == nil {
+		after.Stages = map[string]StageRecord{}
+	}
+	maps.Copy(after.Stages, s.stages)
+	if s.end != nil {
+		after.End = s.end
+	}
+	return &after
+}
+
 func (s step) idle() bool {
 	return len(s.starts)+len(s.deletes)+len(s.expire)+len(s.stages) == 0 && s.end == nil
 }
 
-// next decides what a run needs. It is a pure function of how the run stands.
+// next decides what a run needs. It is a pure function of how the run stands and changes none of it.
 func next(r Run, live Live, now time.Time) step {
 	s := step{stages: map[string]StageRecord{}, expire: map[string]time.Duration{}}
 	stop := r.State == Cancelled || r.State == TimedOut
 	for i := range r.Now {
-		st := &r.Now[i]
+		st := r.Now[i]
 		planned := &r.Plan.Stages[i]
 		if !planned.Selected {
 			continue
 		}
-		noteJobs(&s, r, st)
+		noteJobs(&s, r, &st)
 		switch {
 		case st.recorded:
-			expire(&s, planned, st, live)
+			s.deletes = append(s.deletes, lateJobs(r, planned, live)...)
+			expire(&s, planned, &st, live)
 		case stop:
-			s.deletes = append(s.deletes, liveJobs(planned, st)...)
-			if !workDone(st) && st.State != Skipped {
+			s.deletes = append(s.deletes, liveJobs(planned, &st)...)
+			if !workDone(&st) && st.State != Skipped {
 				st.State, st.Reason, st.Message = r.State, "", r.Message
 				st.Finished = &now
 			}
-			record(&s, r, st)
+			record(&s, r, &st)
 		case st.State == Waiting && st.Reason == "", st.State == Pending, st.State == Running:
-			s.starts = append(s.starts, ready(planned, st)...)
-		case workDone(st):
-			record(&s, r, st)
+			s.starts = append(s.starts, ready(planned, &st)...)
+		case workDone(&st):
+			record(&s, r, &st)
 		}
 	}
 	if r.End == nil && over(r) {
@@ -125,6 +164,19 @@ func liveJobs(p *pipeline.PlannedStage, st *Stage) []string {
 	return out
 }
 
+// lateJobs are the Jobs that run although the outcome of their stage is recorded: created by a client that had not
+// yet seen the run's end.
+func lateJobs(r Run, p *pipeline.PlannedStage, live Live) []string {
+	var out []string
+	for i := range p.Children {
+		name := r.jobName(p.Name, i)
+		if fact, ok := live.Jobs[name]; ok && !fact.Final() {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
 // noteJobs takes into the record the UIDs of objects that exist and are not in it yet.
 func noteJobs(s *step, r Run, st *Stage) {
 	if st.recorded {
@@ -150,14 +202,11 @@ func noteJobs(s *step, r Run, st *Stage) {
 
 // record puts a stage's outcome into the step. What the gates say is not part of it: it follows from the result.
 func record(s *step, r Run, st *Stage) {
-	sr, ok := s.stages[st.Name]
-	if !ok {
-		sr = r.Stages[st.Name]
-	}
+	sr := s.of(r.Record, st.Name)
 	sr.Attempt = st.Attempt
 	o := Outcome{
 		State: st.State, Reason: st.Reason, Message: st.Message,
-		Started: st.Started, Finished: st.Finished, Children: st.Children, Best: st.Best,
+		Started: st.Started, Finished: st.Finished, Children: slices.Clone(st.Children), Best: st.Best,
 	}
 	if o.State == GateFailed || o.State == AwaitingApproval {
 		o.State, o.Reason, o.Message = Succeeded, "", ""

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
+	batchv1 "k8s.io/api/batch/v1"
 
 	"github.com/kubectl-ml/kubectl-ml/kube/job"
 	"github.com/kubectl-ml/kubectl-ml/kube/pipeline"
@@ -77,7 +77,7 @@ func Derive(rec *Record, live Live, now time.Time) Run {
 	r := Run{Record: rec, Now: make([]Stage, 0, len(rec.Plan.Stages))}
 	at := map[string]*Stage{}
 	for i := range rec.Plan.Stages {
-		st := deriveStage(rec, &rec.Plan.Stages[i], live, at)
+		st := deriveStage(rec, &rec.Plan.Stages[i], live, now, at)
 		r.Now = append(r.Now, st)
 		at[st.Name] = &r.Now[len(r.Now)-1]
 	}
@@ -88,7 +88,7 @@ func Derive(rec *Record, live Live, now time.Time) Run {
 	return r
 }
 
-func deriveStage(rec *Record, p *pipeline.PlannedStage, live Live, done map[string]*Stage) Stage {
+func deriveStage(rec *Record, p *pipeline.PlannedStage, live Live, now time.Time, done map[string]*Stage) Stage {
 	sr := rec.Stages[p.Name]
 	st := Stage{Name: p.Name, Needs: p.Needs, Attempt: rec.attempt(p.Name), Approved: sr.Approval, ReusedFrom: sr.ReusedFrom}
 	if p.GPUs != nil {
@@ -112,7 +112,7 @@ func deriveStage(rec *Record, p *pipeline.PlannedStage, live Live, done map[stri
 	if p.Kind() == pipeline.KindDeployment {
 		deriveDeployment(rec, p, sr, live, &st)
 	} else {
-		deriveJobs(rec, p, sr, live, &st)
+		deriveJobs(rec, p, sr, live, now, &st)
 	}
 	if st.State == Waiting {
 		st.State, st.Reason = waitsFor(rec, p, done)
@@ -186,25 +186,48 @@ func judge(st *Stage, p *pipeline.PlannedStage) {
 	}
 }
 
-func deriveJobs(rec *Record, p *pipeline.PlannedStage, sr StageRecord, live Live, st *Stage) {
+func deriveJobs(rec *Record, p *pipeline.PlannedStage, sr StageRecord, live Live, now time.Time, st *Stage) {
 	results := make([]*pipeline.Result, len(p.Children))
 	for i, planned := range p.Children {
-		c := Child{State: Waiting, Job: pipeline.JobName(rec.Name, p.Name, i, len(p.Children), st.Attempt), Swept: planned.Swept}
+		c := Child{State: Waiting, Job: rec.jobName(p.Name, i), Swept: planned.Swept}
 		fact, exists := live.Jobs[c.Job]
+		noted := i < len(sr.Jobs) && sr.Jobs[i] != ""
+		if noted {
+			c.UID = sr.Jobs[i]
+		}
 		switch {
 		case exists:
 			childFromJob(&c, fact)
-		case i < len(sr.Jobs) && sr.Jobs[i] != "" && live.Jobs == nil:
-			c.State, c.UID = Running, sr.Jobs[i]
-		case i < len(sr.Jobs) && sr.Jobs[i] != "":
-			c.State, c.UID = Failed, sr.Jobs[i]
-			c.Reason, c.Message = "JobDeleted", fmt.Sprintf("job %s was deleted before it ended", c.Job)
+			if c.Reason == batchv1.JobReasonDeadlineExceeded && rec.Deadline != nil && c.Finished != nil && !c.Finished.Before(*rec.Deadline) {
+				c.State, c.Reason, c.Message = TimedOut, "", ""
+			}
+		case noted && live.Jobs == nil:
+			c.State = Running
+		// Deleting comes before recording: what is gone from a run that is to stop was deleted for that.
+		case noted && rec.Cancel != nil:
+			c.State = Cancelled
+		case noted && rec.overdue(now):
+			c.State = TimedOut
+		case noted:
+			c.State, c.Reason, c.Message = Failed, "JobDeleted", fmt.Sprintf("job %s was deleted before it ended", c.Job)
+		case sr.Refused != "":
+			c.State, c.Reason, c.Message = Failed, reasonNotStarted, sr.Refused
 		}
 		results[i] = c.Result
 		st.Children = append(st.Children, c)
 	}
 	sumUp(st, p, results)
+	if sr.Refused != "" && st.State == Succeeded {
+		// Some children succeeded and others never ran: the best of them is not known.
+		st.State, st.Reason, st.Message, st.Best, st.Result = Failed, reasonNotStarted, sr.Refused, 0, nil
+	}
 }
+
+// reasonNotStarted is the reason of what the server refused to start.
+const reasonNotStarted = "NotStarted"
+
+// overdue says whether the run's deadline has passed.
+func (r *Record) overdue(now time.Time) bool { return r.Deadline != nil && now.After(*r.Deadline) }
 
 // sumUp makes the state of a stage from its children's.
 func sumUp(st *Stage, p *pipeline.PlannedStage, results []*pipeline.Result) {
@@ -224,14 +247,19 @@ func sumUp(st *Stage, p *pipeline.PlannedStage, results []*pipeline.Result) {
 		}
 	}
 	total := len(st.Children)
-	if n[Succeeded]+n[Failed] < total {
+	ended := n[Succeeded] + n[Failed] + n[Cancelled] + n[TimedOut]
+	if ended < total {
 		st.Finished = nil
 	}
 	switch {
 	case n[Waiting] == total:
 		st.State = Waiting
 		return
-	case n[Succeeded]+n[Failed] == total:
+	case ended == total && n[Cancelled] > 0:
+		st.State = Cancelled
+	case ended == total && n[TimedOut] > 0:
+		st.State = TimedOut
+	case ended == total:
 	case n[Running] > 0:
 		st.State = Running
 	default:
@@ -284,10 +312,11 @@ func childFromJob(c *Child, f job.JobFact) {
 		return
 	}
 	// A container may write plain text there for people; only what looks like our document must be one.
-	if !strings.HasPrefix(strings.TrimSpace(last.Result), "{") {
+	text := f.Result()
+	if !strings.HasPrefix(strings.TrimSpace(text), "{") {
 		return
 	}
-	res, err := pipeline.ParseResult(last.Result)
+	res, err := pipeline.ParseResult(text)
 	if err != nil {
 		c.State, c.Reason = Failed, "InvalidResult"
 		c.Message = fmt.Sprintf("the command succeeded, but what it wrote to /dev/termination-log cannot be read: %v", err)
@@ -309,151 +338,4 @@ func lastPod(f job.JobFact) *job.PodFact {
 		}
 	}
 	return last
-}
-
-func deriveDeployment(rec *Record, p *pipeline.PlannedStage, sr StageRecord, live Live, st *Stage) {
-	want, err := pipeline.Deployment(&rec.Plan, rec.ref(), p.Name)
-	if err != nil {
-		st.State, st.Reason, st.Message = Failed, "InvalidManifest", err.Error()
-		return
-	}
-	c := Child{State: Waiting, Job: want.Name}
-	d := live.Deployments[want.Name]
-	started := len(sr.Jobs) > 0 && sr.Jobs[0] != ""
-	switch {
-	case started && live.Deployments == nil:
-		c.State = Running
-	case started && d == nil:
-		c.State, c.Reason, c.Message = Failed, "Deleted", fmt.Sprintf("deployment %s was deleted before it was rolled out", want.Name)
-	case started:
-		c.UID = string(d.UID)
-		c.State, c.Reason, c.Message = rollout(d)
-		c.Started = created(d)
-		if c.State.Terminal() {
-			c.Finished = updated(d)
-		}
-	}
-	st.Children = []Child{c}
-	st.State, st.Reason, st.Message, st.Started, st.Finished = c.State, c.Reason, c.Message, c.Started, c.Finished
-}
-
-// rollout is the state of a Deployment's rollout, as kubectl rollout status judges it.
-func rollout(d *appsv1.Deployment) (state State, reason, message string) {
-	want := int32(1)
-	if d.Spec.Replicas != nil {
-		want = *d.Spec.Replicas
-	}
-	s := d.Status
-	for _, c := range s.Conditions {
-		if c.Type == appsv1.DeploymentProgressing && c.Reason == "ProgressDeadlineExceeded" {
-			return Failed, c.Reason, c.Message
-		}
-		if c.Type == appsv1.DeploymentReplicaFailure && c.Status == corev1.ConditionTrue {
-			reason, message = c.Reason, c.Message
-		}
-	}
-	switch {
-	case s.ObservedGeneration < d.Generation:
-		return Pending, reason, message
-	case s.UpdatedReplicas < want || s.AvailableReplicas < want || s.Replicas > s.UpdatedReplicas:
-		if message == "" {
-			message = fmt.Sprintf("%d of %d replicas are updated, %d available", s.UpdatedReplicas, want, s.AvailableReplicas)
-		}
-		return Running, reason, message
-	}
-	return Succeeded, "", ""
-}
-
-func created(d *appsv1.Deployment) *time.Time {
-	t := d.CreationTimestamp.Time
-	return &t
-}
-
-// updated is when the rollout last made progress.
-func updated(d *appsv1.Deployment) *time.Time {
-	for _, c := range d.Status.Conditions {
-		if c.Type == appsv1.DeploymentProgressing {
-			t := c.LastUpdateTime.Time
-			return &t
-		}
-	}
-	return nil
-}
-
-// runState sums up the stages.
-func runState(r *Run, now time.Time) (state State, message string) {
-	n := map[State]int{}
-	var first, gate, approval *Stage
-	active := 0
-	for i := range r.Now {
-		s := &r.Now[i]
-		n[s.State]++
-		switch s.State {
-		case Failed:
-			if first == nil {
-				first = s
-			}
-		case GateFailed:
-			if gate == nil {
-				gate = s
-			}
-		case AwaitingApproval:
-			if approval == nil {
-				approval = s
-			}
-		case Pending, Running:
-			active++
-		case Waiting:
-			if s.Reason == "" {
-				active++
-			}
-		}
-	}
-	switch {
-	case r.Cancel != nil:
-		return Cancelled, cancelText(r.Cancel)
-	case r.Deadline != nil && now.After(*r.Deadline) && n[Waiting]+n[Pending]+n[Running]+n[AwaitingApproval] > 0:
-		return TimedOut, fmt.Sprintf("the run did not end within %s", r.Timeout.Duration)
-	case active > 0 && n[Running] > 0:
-		return Running, ""
-	case active > 0 && n[Succeeded]+n[Failed]+n[GateFailed] > 0:
-		return Running, pendingText(r)
-	case active > 0:
-		return Pending, pendingText(r)
-	case first != nil:
-		return Failed, fmt.Sprintf("stage %s failed: %s", first.Name, firstOf(first.Message, first.Reason, "no reason given"))
-	case gate != nil:
-		return GateFailed, fmt.Sprintf("stage %s: %s", gate.Name, gate.Message)
-	case approval != nil:
-		return AwaitingApproval, fmt.Sprintf("stage %s: %s", approval.Name, approval.Message)
-	case n[TimedOut] > 0:
-		return TimedOut, ""
-	}
-	return Succeeded, ""
-}
-
-func pendingText(r *Run) string {
-	for _, s := range r.Now {
-		if s.State == Pending && s.Message != "" {
-			return fmt.Sprintf("stage %s: %s", s.Name, s.Message)
-		}
-	}
-	return ""
-}
-
-func cancelText(m *Mark) string {
-	s := "cancelled by " + m.By
-	if m.Reason != "" {
-		s += ": " + m.Reason
-	}
-	return s
-}
-
-func firstOf(texts ...string) string {
-	for _, t := range texts {
-		if t != "" {
-			return t
-		}
-	}
-	return ""
 }

@@ -17,6 +17,8 @@ import (
 
 	"github.com/kubectl-ml/kubectl-ml/kube"
 	"github.com/kubectl-ml/kubectl-ml/kube/client"
+	"github.com/kubectl-ml/kubectl-ml/kube/job"
+	"github.com/kubectl-ml/kubectl-ml/kube/pipeline"
 )
 
 // DefaultServiceAccount is the identity of drivers; it is made, with its rights, when it is missing.
@@ -129,11 +131,21 @@ func (d *Driver) pod(labels map[string]string, args []string) corev1.PodTemplate
 // launch makes the driver of a run, and first what it needs.
 func (d *Driver) launch(ctx context.Context, c *client.Client, rec *Record) error {
 	if err := d.ensureIdentity(ctx, c, nil); err != nil {
-		return fmt.Errorf("%w\n  the run goes on by hand with: kubectl ml resume %s", err, rec.Name)
+		return goesOnByHand(err, rec.Name)
 	}
 	_, err := c.Kube.BatchV1().Jobs(c.Namespace).Create(ctx, d.job(rec), metav1.CreateOptions{FieldManager: kube.FieldManager})
 	if err != nil && !apierrors.IsAlreadyExists(err) {
-		return fmt.Errorf("%w\n  the run goes on by hand with: kubectl ml resume %s", c.Explain("create the driver of run "+rec.Name, err), rec.Name)
+		return goesOnByHand(c.Explain("create the driver of run "+rec.Name, err), rec.Name)
+	}
+	return nil
+}
+
+// checkDriver refuses a plan with a stage whose Job has the name of the driver's.
+func (r *Record) checkDriver() error {
+	for _, s := range r.Plan.Stages {
+		if s.Selected && s.Kind() != pipeline.KindDeployment && len(s.Children) == 1 && pipeline.JobName(r.Name, s.Name, 0, 1, 1) == driverName(r.Name) {
+			return fmt.Errorf("a run with a stage named %s cannot be detached, the driver's Job has that name: rename the stage, or run without --detach", s.Name)
+		}
 	}
 	return nil
 }
@@ -180,16 +192,19 @@ func Detach(ctx context.Context, c *client.Client, name string, d *Driver) (Run,
 		if r.End != nil {
 			return refuse("run %s has ended already: %s", name, r.State)
 		}
+		if err := r.checkDriver(); err != nil {
+			return refuse("%v", err)
+		}
 		r.Detached = true
 		return nil
 	})
 	if err != nil {
 		return r, err
 	}
-	// A driver that has ended, because the run waited for an approval, makes room for the next.
+	// A driver that has ended, because the run waited for an approval or its pod failed too often, makes room for the next.
 	jobs := c.Kube.BatchV1().Jobs(c.Namespace)
 	old, err := jobs.Get(ctx, driverName(name), metav1.GetOptions{})
-	if err == nil && old.Status.CompletionTime != nil {
+	if err == nil && job.DecodeJob(old, nil).Final() {
 		err := jobs.Delete(ctx, old.Name, metav1.DeleteOptions{PropagationPolicy: ptr.To(metav1.DeletePropagationBackground)})
 		if err != nil && !apierrors.IsNotFound(err) {
 			return r, c.Explain("replace the driver of run "+name, err)

@@ -3,11 +3,6 @@ package run
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
-	"io/fs"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -37,12 +32,14 @@ type Summary struct {
 	// Stage is the one that runs, waits for approval or failed.
 	Stage string `json:"stage,omitempty"`
 	// Metrics are those of the last stage that gave some.
-	Metrics  map[string]float64 `json:"metrics,omitempty"`
-	By       string             `json:"by,omitempty"`
-	Commit   string             `json:"commit,omitempty"`
-	Created  time.Time          `json:"created"`
-	Finished *time.Time         `json:"finished,omitempty"`
-	Labels   map[string]string  `json:"labels,omitempty"`
+	Metrics map[string]float64 `json:"metrics,omitempty"`
+	By      string             `json:"by,omitempty"`
+	Commit  string             `json:"commit,omitempty"`
+	Created time.Time          `json:"created"`
+	// Started is the starter's own time, finer than the server's in Created.
+	Started  time.Time         `json:"started,omitzero"`
+	Finished *time.Time        `json:"finished,omitempty"`
+	Labels   map[string]string `json:"labels,omitempty"`
 }
 
 // summary is the part of a Summary that the record alone knows; it goes into an annotation.
@@ -54,7 +51,7 @@ func (r *Record) summary() Summary {
 func Summarize(r Run) Summary {
 	s := Summary{
 		Name: r.Name, Namespace: r.Namespace, Pipeline: r.Plan.Pipeline, State: r.State, Message: r.Message,
-		By: r.By, Created: r.Created, Finished: r.Finished,
+		By: r.By, Created: r.Created, Started: r.Started, Finished: r.Finished,
 	}
 	if src := r.Plan.Source; src != nil && src.Commit != "" {
 		s.Commit = src.CommitText()
@@ -90,7 +87,8 @@ type ListOptions struct {
 }
 
 // List returns the runs, newest first. The number of requests does not grow with the number of runs: ended runs are
-// read without their data, and the Jobs of the others come in one list.
+// read without their data, and the Jobs of the others come in one list. A run that ends between two requests shows
+// once, as one of them saw it.
 func List(ctx context.Context, c *client.Client, o ListOptions) ([]Summary, error) {
 	ns := c.Namespace
 	if o.AllNamespaces {
@@ -104,22 +102,28 @@ func List(ctx context.Context, c *client.Client, o ListOptions) ([]Summary, erro
 	if o.Selector != "" {
 		selector += "," + o.Selector
 	}
-	ended, err := c.Meta.Resource(configMaps).Namespace(ns).List(ctx, metav1.ListOptions{LabelSelector: selector + "," + kube.LabelState})
-	if err != nil {
-		return nil, c.Explain("list the runs", err)
-	}
 	open, err := c.Kube.CoreV1().ConfigMaps(ns).List(ctx, metav1.ListOptions{LabelSelector: selector + ",!" + kube.LabelState})
 	if err != nil {
 		return nil, c.Explain("list the runs", err)
 	}
-	out := make([]Summary, 0, len(ended.Items)+len(open.Items))
-	for i := range ended.Items {
-		out = append(out, summaryOf(&ended.Items[i]))
+	all, err := c.Meta.Resource(configMaps).Namespace(ns).List(ctx, metav1.ListOptions{LabelSelector: selector})
+	if err != nil {
+		return nil, c.Explain("list the runs", err)
 	}
-	if out, err = appendOpen(ctx, c, ns, out, open.Items); err != nil {
+	going, err := openRuns(ctx, c, ns, open.Items)
+	if err != nil {
 		return nil, err
 	}
-	slices.SortStableFunc(out, func(a, b Summary) int { return b.Created.Compare(a.Created) })
+	out := make([]Summary, 0, len(all.Items))
+	for i := range all.Items {
+		m := &all.Items[i]
+		s, ok := going[m.Namespace+"/"+m.Name]
+		if !ok || m.Labels[kube.LabelState] != "" {
+			s = summaryOf(m)
+		}
+		out = append(out, s)
+	}
+	slices.SortFunc(out, func(a, b Summary) int { return b.age().compare(a.age()) })
 	return out, nil
 }
 
@@ -128,17 +132,21 @@ func summaryOf(m *metav1.PartialObjectMetadata) Summary {
 	// A record whose copy was damaged by hand still shows, with what its labels say.
 	_ = json.Unmarshal([]byte(m.Annotations[kube.AnnotationSummary]), &s)
 	s.Name, s.Namespace = strings.TrimPrefix(m.Name, kube.PrefixRun), m.Namespace
-	s.Pipeline, s.State = m.Labels[kube.LabelPipeline], State(m.Labels[kube.LabelState])
+	s.Pipeline = m.Labels[kube.LabelPipeline]
+	if state := m.Labels[kube.LabelState]; state != "" {
+		s.State = State(state)
+	}
 	s.Created, s.Labels = m.CreationTimestamp.Time, m.Labels
 	return s
 }
 
-// appendOpen derives the state of the runs that have not ended.
-func appendOpen(ctx context.Context, c *client.Client, ns string, out []Summary, open []corev1.ConfigMap) ([]Summary, error) {
+// openRuns derives the state of the runs that have not ended, by namespace and name of the record.
+func openRuns(ctx context.Context, c *client.Client, ns string, open []corev1.ConfigMap) (map[string]Summary, error) {
+	out := map[string]Summary{}
 	if len(open) == 0 {
 		return out, nil
 	}
-	opts := metav1.ListOptions{LabelSelector: kube.Selector(nil) + "," + kube.LabelRun}
+	opts := metav1.ListOptions{LabelSelector: kube.Selector(nil) + "," + kube.LabelRun + "," + kube.LabelStage}
 	jobs, err := c.Kube.BatchV1().Jobs(ns).List(ctx, opts)
 	if err != nil {
 		return nil, c.Explain("list the jobs of the runs", err)
@@ -149,18 +157,24 @@ func appendOpen(ctx context.Context, c *client.Client, ns string, out []Summary,
 	}
 	lives := group(jobs.Items, pods.Items)
 	for i := range open {
-		rec, err := decode(&open[i])
+		cm := &open[i]
+		key := cm.Namespace + "/" + cm.Name
+		rec, err := decode(cm)
 		if err != nil {
-			out = append(out, Summary{
-				Name: strings.TrimPrefix(open[i].Name, kube.PrefixRun), Namespace: open[i].Namespace, Pipeline: open[i].Labels[kube.LabelPipeline],
-				State: Failed, Message: err.Error(), Created: open[i].CreationTimestamp.Time,
-			})
+			out[key] = Summary{
+				Name: strings.TrimPrefix(cm.Name, kube.PrefixRun), Namespace: cm.Namespace, Pipeline: cm.Labels[kube.LabelPipeline],
+				State: Failed, Message: err.Error(), Created: cm.CreationTimestamp.Time, Labels: cm.Labels,
+			}
 			continue
 		}
+		live := lives[rec.Namespace+"/"+rec.Name]
+		if live.Jobs == nil {
+			live.Jobs = map[string]job.JobFact{} // somebody looked, and there are none
+		}
 		// Deployments are left out here: reading each would cost a request a run. Their stage shows as started.
-		s := Summarize(Derive(rec, lives[rec.Namespace+"/"+rec.Name], time.Now()))
-		s.Labels = open[i].Labels
-		out = append(out, s)
+		s := Summarize(Derive(rec, live, time.Now()))
+		s.Labels = cm.Labels
+		out[key] = s
 	}
 	return out, nil
 }
@@ -189,74 +203,4 @@ func group(jobs []batchv1.Job, pods []corev1.Pod) map[string]Live {
 		live.Jobs[j.Name] = job.DecodeJob(j, byJob[j.Namespace+"/"+j.Name])
 	}
 	return out
-}
-
-// Find turns what a person may type for a run into its name: a name, run/NAME, @latest, or PIPELINE@latest.
-func Find(ctx context.Context, c *client.Client, arg string) (string, error) {
-	arg = strings.TrimPrefix(arg, "run/")
-	pipe, latest := strings.CutSuffix(arg, "@latest")
-	if !latest {
-		return arg, nil
-	}
-	pairs := map[string]string{kube.LabelKind: kube.KindRun}
-	if pipe != "" {
-		pairs[kube.LabelPipeline] = pipe
-	}
-	list, err := c.Meta.Resource(configMaps).Namespace(c.Namespace).List(ctx, kube.ListOptions(pairs))
-	if err != nil {
-		return "", c.Explain("look for the latest run", err)
-	}
-	if len(list.Items) == 0 && !c.NamespaceExists(ctx) {
-		return "", c.MissingNamespace()
-	}
-	if len(list.Items) == 0 {
-		what := "no run"
-		if pipe != "" {
-			what += " of pipeline " + pipe
-		}
-		return "", &client.Error{What: fmt.Sprintf("%s in namespace %s", what, c.Namespace), Hint: "start one with: kubectl ml run"}
-	}
-	newest := slices.MaxFunc(list.Items, func(a, b metav1.PartialObjectMetadata) int {
-		return a.CreationTimestamp.Compare(b.CreationTimestamp.Time)
-	})
-	return strings.TrimPrefix(newest.Name, kube.PrefixRun), nil
-}
-
-// FileOrApplied reads the pipeline that a person named: a file that exists, "-", or an applied pipeline.
-func FileOrApplied(ctx context.Context, connect func() (*client.Client, error), name string, stdin io.Reader) (*Bundle, error) {
-	_, err := os.Stat(name)
-	looksLikeFile := name == "-" || err == nil || !errors.Is(err, fs.ErrNotExist) || strings.ContainsAny(name, "/.\\")
-	if looksLikeFile {
-		return ReadFile(name, stdin)
-	}
-	c, err := connect()
-	if err != nil {
-		return nil, err
-	}
-	return ReadApplied(ctx, c, name)
-}
-
-// Names are the names of all runs in the namespace, newest first, without their data.
-func Names(ctx context.Context, c *client.Client) ([]string, error) {
-	return recordNames(ctx, c, kube.KindRun, kube.PrefixRun)
-}
-
-// Pipelines are the names of all applied pipelines in the namespace.
-func Pipelines(ctx context.Context, c *client.Client) ([]string, error) {
-	return recordNames(ctx, c, kube.KindPipeline, kube.PrefixPipeline)
-}
-
-func recordNames(ctx context.Context, c *client.Client, kind, prefix string) ([]string, error) {
-	list, err := c.Meta.Resource(configMaps).Namespace(c.Namespace).List(ctx, kube.ListOptions(map[string]string{kube.LabelKind: kind}))
-	if err != nil {
-		return nil, c.Explain("list the "+kind+"s", err)
-	}
-	slices.SortStableFunc(list.Items, func(a, b metav1.PartialObjectMetadata) int {
-		return b.CreationTimestamp.Compare(a.CreationTimestamp.Time)
-	})
-	names := make([]string, len(list.Items))
-	for i := range list.Items {
-		names[i] = strings.TrimPrefix(list.Items[i].Name, prefix)
-	}
-	return names, nil
 }

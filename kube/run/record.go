@@ -80,6 +80,9 @@ type Header struct {
 	Detached bool `json:"detached,omitempty"`
 	// Reason is the starter's own words on why the run was made; a schedule says "schedule".
 	Reason string `json:"reason,omitempty"`
+	// Started is when the starter asked for the run, by its own clock. The server's time of creation has whole
+	// seconds; this tells apart what it made in the same second.
+	Started time.Time `json:"started,omitzero"`
 	// Timeout bounds the run; Deadline is when it ends.
 	Timeout  *metav1.Duration `json:"timeout,omitempty"`
 	Deadline *time.Time       `json:"deadline,omitempty"`
@@ -91,6 +94,8 @@ type StageRecord struct {
 	Attempt int `json:"attempt"`
 	// Jobs are the UIDs of the objects started in this attempt, by child index; "" for one not started yet.
 	Jobs []string `json:"jobs,omitempty"`
+	// Refused is why the server does not take what this attempt starts; nothing more of it is started then.
+	Refused string `json:"refused,omitempty"`
 	// Outcome is set once the stage has ended.
 	Outcome *Outcome `json:"outcome,omitempty"`
 	// ReusedFrom names the run whose outcome stands in.
@@ -116,9 +121,9 @@ type Outcome struct {
 	Best int `json:"best,omitempty"`
 }
 
-// Result is what the stage gave back: the best child's document, or nil.
+// Result is what a stage that succeeded gave back: the best child's document, or nil.
 func (o *Outcome) Result() *pipeline.Result {
-	if o == nil || o.Best >= len(o.Children) {
+	if o == nil || o.State != Succeeded || o.Best < 0 || o.Best >= len(o.Children) {
 		return nil
 	}
 	return o.Children[o.Best].Result
@@ -177,10 +182,21 @@ func (r *Record) ref() pipeline.RunRef {
 	return pipeline.RunRef{Name: r.Name, Namespace: r.Namespace, Started: r.Created}
 }
 
-// encode writes the record into cm, leaving what else the object carries.
+// jobName is the name of the Job of one execution, in the stage's current attempt.
+func (r *Record) jobName(stage string, child int) string {
+	return pipeline.JobName(r.Name, stage, child, len(r.Stage(stage).Children), r.attempt(stage))
+}
+
+// encode writes the record into cm, leaving what else the object carries: keys of a later release among it. The plan
+// never changes, so it stays as it was written.
 func (r *Record) encode(cm *corev1.ConfigMap) error {
 	cm.Name, cm.Namespace = kube.PrefixRun+r.Name, r.Namespace
 	data := map[string]string{}
+	for key, text := range cm.Data {
+		if key != keyCancel && key != keyEnd && !strings.HasPrefix(key, keyStage) {
+			data[key] = text
+		}
+	}
 	put := func(key string, v any) error {
 		b, err := json.MarshalIndent(v, "", " ")
 		if err != nil {
@@ -192,8 +208,10 @@ func (r *Record) encode(cm *corev1.ConfigMap) error {
 	if err := put(keyHeader, r.Header); err != nil {
 		return err
 	}
-	if err := put(keyPlan, r.Plan); err != nil {
-		return err
+	if data[keyPlan] == "" {
+		if err := put(keyPlan, r.Plan); err != nil {
+			return err
+		}
 	}
 	for name, s := range r.Stages {
 		if err := put(keyStage+name, s); err != nil {

@@ -9,13 +9,9 @@ import (
 	"strings"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
-	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	utilrand "k8s.io/apimachinery/pkg/util/rand"
 	"k8s.io/apimachinery/pkg/util/validation"
 
@@ -77,7 +73,7 @@ func Prepare(ctx context.Context, c *client.Client, b *Bundle, o StartOptions) (
 		Name: plan.Pipeline + "-" + runID(o.ID), Namespace: c.Namespace,
 		Created: o.Now.UTC().Truncate(time.Second), Plan: *plan, Stages: map[string]StageRecord{},
 	}
-	rec.Detached, rec.Reason = o.Driver != nil, o.Reason
+	rec.Detached, rec.Reason, rec.Started = o.Driver != nil, o.Reason, o.Now.UTC()
 	if o.Timeout > 0 {
 		deadline := rec.Created.Add(o.Timeout)
 		rec.Timeout, rec.Deadline = &metav1.Duration{Duration: o.Timeout}, &deadline
@@ -88,6 +84,9 @@ func Prepare(ctx context.Context, c *client.Client, b *Bundle, o StartOptions) (
 	p := &Prepared{Record: rec, fixedID: o.ID != "", Source: b.SourceMap, Claim: pipeline.WorkspaceClaim(plan, c.Namespace)}
 	if o.Driver != nil && rec.needsDriver() {
 		p.driver = o.Driver
+		if err := rec.checkDriver(); err != nil {
+			return nil, err
+		}
 	}
 	return p, p.checkFirst()
 }
@@ -139,30 +138,21 @@ func reuse(ctx context.Context, c *client.Client, rec *Record) error {
 		if err != nil {
 			continue // a damaged record has no results to give
 		}
-		missing = slices.DeleteFunc(missing, func(stage string) bool {
-			sr := old.Stages[stage]
-			if sr.Outcome == nil || sr.Outcome.State != Succeeded {
-				return false
+		for _, st := range Derive(old, Live{}, rec.Created).Now {
+			sr := old.Stages[st.Name]
+			// Of a stage that has breached its gates nothing is used.
+			if sr.Outcome == nil || !st.State.passed() || !slices.Contains(missing, st.Name) {
+				continue
 			}
-			from := old.Name
-			if sr.ReusedFrom != "" {
-				from = sr.ReusedFrom
-			}
-			rec.Stages[stage] = StageRecord{Attempt: sr.Attempt, Outcome: sr.Outcome, ReusedFrom: from}
-			return true
-		})
+			rec.Stages[st.Name] = StageRecord{Attempt: sr.Attempt, Outcome: sr.Outcome, ReusedFrom: firstOf(sr.ReusedFrom, old.Name)}
+			missing = slices.DeleteFunc(missing, func(m string) bool { return m == st.Name })
+		}
 	}
 	if len(missing) > 0 {
 		return fmt.Errorf("no recorded run of %s has results of %s, which the chosen stages use: run from there with: kubectl ml run --from %s",
 			rec.Plan.Pipeline, strings.Join(missing, ", "), missing[0])
 	}
 	return nil
-}
-
-func newestFirst(items []corev1.ConfigMap) {
-	slices.SortStableFunc(items, func(a, b corev1.ConfigMap) int {
-		return b.CreationTimestamp.Compare(a.CreationTimestamp.Time)
-	})
 }
 
 // Create puts a prepared run into the cluster: what it needs first, the record last; then its first Jobs.
@@ -178,22 +168,30 @@ func (p *Prepared) Create(ctx context.Context, c *client.Client) error {
 		return err
 	}
 	if _, _, err := Advance(ctx, c, p.Record.Name); err != nil {
-		if ctx.Err() == nil && !client.Transient(err) {
-			p.discard(ctx, c)
+		if ctx.Err() == nil && !client.Transient(err) && p.discard(ctx, c) {
+			return err
 		}
-		return err
+		return goesOnByHand(err, p.Record.Name)
 	}
-	if p.driver != nil {
+	if p.driver != nil && p.Record.End == nil {
 		return p.driver.launch(ctx, c, p.Record)
 	}
 	return nil
 }
 
-// discard takes back the record of a run that could not start, unless somebody else has started a Job of it.
-func (p *Prepared) discard(ctx context.Context, c *client.Client) {
-	if _, rec, err := getRecord(ctx, c, p.Record.Name); err == nil && nothingStarted(rec) {
-		_ = c.Kube.CoreV1().ConfigMaps(c.Namespace).Delete(ctx, kube.PrefixRun+rec.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(rec.UID)})
+// goesOnByHand adds to err what can be done with the run that is there in spite of it.
+func goesOnByHand(err error, name string) error {
+	return fmt.Errorf("%w\n  the run goes on by hand with: kubectl ml resume %s", err, name)
+}
+
+// discard takes back the record of a run that could not start, unless a Job of it is there.
+func (p *Prepared) discard(ctx context.Context, c *client.Client) bool {
+	o, err := observe(ctx, c, p.Record.Name)
+	if err != nil || !nothingStarted(o.run, step{}) {
+		return false
 	}
+	unchanged := metav1.Preconditions{UID: &o.cm.UID, ResourceVersion: &o.cm.ResourceVersion}
+	return c.Kube.CoreV1().ConfigMaps(c.Namespace).Delete(ctx, o.cm.Name, metav1.DeleteOptions{Preconditions: &unchanged}) == nil
 }
 
 func (p *Prepared) createNeeds(ctx context.Context, c *client.Client) error {
@@ -202,15 +200,27 @@ func (p *Prepared) createNeeds(ctx context.Context, c *client.Client) error {
 			return err
 		}
 	}
+	return p.createClaim(ctx, c)
+}
+
+// createClaim makes the workspace claim if the file gives its size, or sees that it is there.
+func (p *Prepared) createClaim(ctx context.Context, c *client.Client) error {
+	claims := c.Kube.CoreV1().PersistentVolumeClaims(c.Namespace)
 	ws := p.Record.Plan.Workspace
 	switch {
 	case p.Claim != nil:
-		_, err := c.Kube.CoreV1().PersistentVolumeClaims(c.Namespace).Create(ctx, p.Claim, metav1.CreateOptions{FieldManager: kube.FieldManager})
+		_, err := claims.Create(ctx, p.Claim, metav1.CreateOptions{FieldManager: kube.FieldManager})
+		if apierrors.IsForbidden(err) {
+			// Who may not make claims can still use one that is there.
+			if _, getErr := claims.Get(ctx, p.Claim.Name, metav1.GetOptions{}); getErr == nil {
+				return nil
+			}
+		}
 		if err != nil && !apierrors.IsAlreadyExists(err) {
 			return c.Explain("create the workspace claim "+p.Claim.Name, err)
 		}
 	case ws != nil:
-		_, err := c.Kube.CoreV1().PersistentVolumeClaims(c.Namespace).Get(ctx, ws.Claim, metav1.GetOptions{})
+		_, err := claims.Get(ctx, ws.Claim, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
 			return fmt.Errorf("the workspace claim %s does not exist in namespace %s: create it, or give spec.workspace.size to have it made", ws.Claim, c.Namespace)
 		}
@@ -239,7 +249,11 @@ func (p *Prepared) createRecord(ctx context.Context, c *client.Client) error {
 		}
 		made, err := c.Kube.CoreV1().ConfigMaps(c.Namespace).Create(ctx, cm, metav1.CreateOptions{FieldManager: kube.FieldManager})
 		if apierrors.IsAlreadyExists(err) && p.fixedID {
-			return nil
+			_, there, err := getRecord(ctx, c, rec.Name)
+			if err == nil {
+				p.Record = there
+			}
+			return err
 		}
 		if apierrors.IsAlreadyExists(err) {
 			rec.Name = rec.Plan.Pipeline + "-" + utilrand.String(5)
@@ -252,81 +266,4 @@ func (p *Prepared) createRecord(ctx context.Context, c *client.Client) error {
 		return nil
 	}
 	return fmt.Errorf("no free name for a run of %s after five tries: try again", rec.Plan.Pipeline)
-}
-
-// Objects are all objects that the run would create, in order, with references to results that do not exist
-// yet left as they stand.
-func (p *Prepared) Objects() ([]runtime.Object, error) {
-	var out []runtime.Object
-	if p.Source != nil {
-		out = append(out, p.Source)
-	}
-	if p.Claim != nil {
-		out = append(out, p.Claim)
-	}
-	cm := &corev1.ConfigMap{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"}}
-	if err := p.Record.encode(cm); err != nil {
-		return nil, err
-	}
-	out = append(out, cm)
-	for _, s := range p.Record.Plan.Stages {
-		if !s.Selected {
-			continue
-		}
-		if s.Kind() == pipeline.KindDeployment {
-			d, err := pipeline.Deployment(&p.Record.Plan, p.Record.ref(), s.Name)
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, d)
-			continue
-		}
-		for i := range s.Children {
-			j, err := pipeline.Job(&p.Record.Plan, p.Record.ref(), s.Name, i, 1, nil)
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, j)
-		}
-	}
-	if p.driver != nil {
-		out = append(out, p.driver.objects(p.Record)...)
-	}
-	return out, nil
-}
-
-// CheckObjects lets the server check objects as if they were created; nothing is stored.
-func CheckObjects(ctx context.Context, c *client.Client, objects []runtime.Object) error {
-	o := metav1.CreateOptions{FieldManager: kube.FieldManager, DryRun: []string{metav1.DryRunAll}}
-	for _, obj := range objects {
-		var err error
-		switch obj := obj.(type) {
-		case *corev1.ConfigMap:
-			_, err = c.Kube.CoreV1().ConfigMaps(c.Namespace).Create(ctx, obj, o)
-		case *corev1.PersistentVolumeClaim:
-			_, err = c.Kube.CoreV1().PersistentVolumeClaims(c.Namespace).Create(ctx, obj, o)
-		case *corev1.ServiceAccount:
-			_, err = c.Kube.CoreV1().ServiceAccounts(c.Namespace).Create(ctx, obj, o)
-		case *batchv1.Job:
-			_, err = c.Kube.BatchV1().Jobs(c.Namespace).Create(ctx, obj, o)
-		case *appsv1.Deployment:
-			_, err = c.Kube.AppsV1().Deployments(c.Namespace).Create(ctx, obj, o)
-		case *rbacv1.Role:
-			_, err = c.Kube.RbacV1().Roles(c.Namespace).Create(ctx, obj, o)
-		case *rbacv1.RoleBinding:
-			_, err = c.Kube.RbacV1().RoleBindings(c.Namespace).Create(ctx, obj, o)
-		}
-		if err != nil && !apierrors.IsAlreadyExists(err) {
-			return c.Explain("check "+ObjectName(obj), err)
-		}
-	}
-	return nil
-}
-
-// ObjectName is the name of an object.
-func ObjectName(obj runtime.Object) string {
-	if m, ok := obj.(metav1.Object); ok {
-		return m.GetName()
-	}
-	return ""
 }

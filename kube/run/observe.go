@@ -1,0 +1,138 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kubectl-ml/kubectl-ml/kube"
+	"github.com/kubectl-ml/kubectl-ml/kube/client"
+	"github.com/kubectl-ml/kubectl-ml/kube/job"
+	"github.com/kubectl-ml/kubectl-ml/kube/pipeline"
+)
+
+// observation is a run with what is needed to change its record.
+type observation struct {
+	run  Run
+	live Live
+	cm   *corev1.ConfigMap
+	// unseen is why the pods could not be read, nil when they could.
+	unseen error
+}
+
+// Get returns a run as it stands. It changes nothing.
+func Get(ctx context.Context, c *client.Client, name string) (Run, error) {
+	o, err := observe(ctx, c, name)
+	if err != nil {
+		return Run{}, err
+	}
+	return o.run, nil
+}
+
+func getRecord(ctx context.Context, c *client.Client, name string) (*corev1.ConfigMap, *Record, error) {
+	cm, err := c.Kube.CoreV1().ConfigMaps(c.Namespace).Get(ctx, kube.PrefixRun+name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil, &client.Error{
+			What: fmt.Sprintf("run %q not found in namespace %s", name, c.Namespace),
+			Hint: "list the runs with: kubectl ml runs", Err: err,
+		}
+	}
+	if err != nil {
+		return nil, nil, c.Explain("read run "+name, err)
+	}
+	rec, err := decode(cm)
+	return cm, rec, err
+}
+
+func observe(ctx context.Context, c *client.Client, name string) (*observation, error) {
+	cm, rec, err := getRecord(ctx, c, name)
+	if err != nil {
+		return nil, err
+	}
+	o := &observation{cm: cm}
+	if o.live, o.unseen, err = liveObjects(ctx, c, rec); err != nil {
+		return nil, err
+	}
+	o.run = Derive(rec, o.live, time.Now())
+	return o, nil
+}
+
+// liveObjects reads the Jobs, pods and Deployments of a run. Without the right to see pods (unseen) the Jobs still
+// tell of everything but results.
+func liveObjects(ctx context.Context, c *client.Client, rec *Record) (live Live, unseen, err error) {
+	live = Live{Jobs: map[string]job.JobFact{}, TTL: map[string]bool{}, Deployments: map[string]*appsv1.Deployment{}}
+	opts := metav1.ListOptions{LabelSelector: StageSelector(rec.Name, "")}
+	jobs, err := c.Kube.BatchV1().Jobs(c.Namespace).List(ctx, opts)
+	if err != nil {
+		return live, nil, c.Explain("list the jobs of run "+rec.Name, err)
+	}
+	byJob := map[string][]*corev1.Pod{}
+	if len(jobs.Items) > 0 {
+		pods, err := c.Kube.CoreV1().Pods(c.Namespace).List(ctx, opts)
+		if apierrors.IsForbidden(err) {
+			pods, unseen = &corev1.PodList{}, c.Explain("read the results of run "+rec.Name, err)
+		} else if err != nil {
+			return live, nil, c.Explain("list the pods of run "+rec.Name, err)
+		}
+		for i := range pods.Items {
+			p := &pods.Items[i]
+			owner := metav1.GetControllerOf(p)
+			if owner != nil {
+				byJob[owner.Name] = append(byJob[owner.Name], p)
+			}
+		}
+	}
+	for i := range jobs.Items {
+		j := &jobs.Items[i]
+		// A Job on its way out is no longer the run's: its place is free, or it counts as deleted.
+		if j.DeletionTimestamp != nil {
+			continue
+		}
+		live.Jobs[j.Name] = job.DecodeJob(j, byJob[j.Name])
+		live.TTL[j.Name] = j.Spec.TTLSecondsAfterFinished != nil
+	}
+	return live, unseen, liveDeployments(ctx, c, rec, live)
+}
+
+func liveDeployments(ctx context.Context, c *client.Client, rec *Record, live Live) error {
+	for i := range rec.Plan.Stages {
+		p := &rec.Plan.Stages[i]
+		sr := rec.Stages[p.Name]
+		if p.Kind() != pipeline.KindDeployment || sr.Outcome != nil || len(sr.Jobs) == 0 {
+			continue
+		}
+		want, err := pipeline.Deployment(&rec.Plan, rec.ref(), p.Name)
+		if err != nil {
+			continue // the stage's state says it
+		}
+		d, err := c.Kube.AppsV1().Deployments(c.Namespace).Get(ctx, want.Name, metav1.GetOptions{})
+		switch {
+		case apierrors.IsNotFound(err):
+		case err != nil:
+			return c.Explain("read deployment "+want.Name, err)
+		default:
+			live.Deployments[want.Name] = d
+		}
+	}
+	return nil
+}
+
+// lacksResults says whether Jobs have succeeded whose results are in pods that could not be read.
+func (o *observation) lacksResults() bool {
+	if o.unseen == nil {
+		return false
+	}
+	for _, st := range o.run.Now {
+		for _, c := range st.Children {
+			if _, isJob := o.live.Jobs[c.Job]; isJob && !st.recorded && c.State == Succeeded {
+				return true
+			}
+		}
+	}
+	return false
+}
