@@ -105,7 +105,11 @@ func runApply(ctx context.Context, f *Factory, o applyOptions) error {
 func (f *Factory) showApplication(a *run.Application, o applyOptions) error {
 	if o.Output.table() || o.Output.Format == "name" {
 		for _, obj := range a.Objects() {
-			f.print("%s/%s applied%s\n", strings.ToLower(obj.GetObjectKind().GroupVersionKind().Kind), run.ObjectName(obj), o.DryRun.suffix())
+			if o.Output.table() {
+				f.print("%s applied%s\n", objectRef(obj), o.DryRun.suffix())
+			} else {
+				f.print("%s\n", objectRef(obj))
+			}
 		}
 		return nil
 	}

@@ -178,7 +178,7 @@ func (f *Factory) completeNamespaces(c *cobra.Command, _ []string, prefix string
 
 // completeFileStages completes the stages of the pipeline that -f names.
 func (f *Factory) completeFileStages(file *string) cobra.CompletionFunc {
-	return func(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return func(c *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
 		b, err := f.bundle(c.Context(), *file)
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
@@ -187,7 +187,7 @@ func (f *Factory) completeFileStages(file *string) cobra.CompletionFunc {
 		for _, s := range b.Pipeline.Spec.Stages {
 			names = append(names, s.Name)
 		}
-		return without(names, args), cobra.ShellCompDirectiveNoFileComp
+		return startingWith(without(names, args), prefix), cobra.ShellCompDirectiveNoFileComp
 	}
 }
 

@@ -121,6 +121,7 @@ func newHelpCmd() *cobra.Command {
 			if err != nil || len(rest) > 0 {
 				return unknownVerb(c.Root(), args)
 			}
+			about.InitDefaultHelpFlag()
 			return about.Help()
 		},
 		ValidArgsFunction: func(c *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {

@@ -62,12 +62,14 @@ func NewRoot(f *Factory) *cobra.Command {
 Jobs, follows them, and keeps what they gave back. It installs nothing in the cluster.
 
 Start with:  kubectl ml init house-prices && kubectl ml run`,
-		Annotations:       map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl ml"},
-		SilenceErrors:     true,
-		SilenceUsage:      true,
-		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
-		Args:              unknownVerb,
-		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },
+		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl ml"},
+		SilenceErrors: true,
+
+		SuggestionsMinimumDistance: 2,
+		SilenceUsage:               true,
+		CompletionOptions:          cobra.CompletionOptions{DisableDefaultCmd: true},
+		Args:                       unknownVerb,
+		RunE:                       func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetIn(f.In)
 	root.SetOut(f.Out)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/kubectl-ml/kubectl-ml/kube/client"
 	"github.com/kubectl-ml/kubectl-ml/kube/pipeline"
@@ -254,13 +255,23 @@ func (f *Factory) dryRun(ctx context.Context, c *client.Client, p *run.Prepared,
 		return nil
 	}
 	for _, obj := range objects {
-		kind := strings.ToLower(obj.GetObjectKind().GroupVersionKind().Kind)
-		if group := obj.GetObjectKind().GroupVersionKind().Group; group != "" {
-			kind += "." + group
+		if o.Format == "name" {
+			f.print("%s\n", objectRef(obj))
+		} else {
+			f.print("%s created%s\n", objectRef(obj), mode.suffix())
 		}
-		f.print("%s/%s created%s\n", kind, run.ObjectName(obj), mode.suffix())
 	}
 	return nil
+}
+
+// objectRef is an object as kubectl names it, such as job.batch/train.
+func objectRef(obj runtime.Object) string {
+	kind := obj.GetObjectKind().GroupVersionKind()
+	ref := strings.ToLower(kind.Kind)
+	if kind.Group != "" {
+		ref += "." + kind.Group
+	}
+	return ref + "/" + run.ObjectName(obj)
 }
 
 // runItem is a run for the printers.
