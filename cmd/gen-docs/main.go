@@ -1,5 +1,5 @@
 // Command gen-docs writes docs/reference: a page for each verb from the command tree, and one for the pipeline file
-// from its JSON Schema. `make docs` runs it; CI fails when the result is not what is checked in.
+// from its JSON Schema; and docs/images from captured terminal screens. `make docs` runs it; CI fails when the result is not what is checked in.
 package main
 
 import (
@@ -24,7 +24,11 @@ func main() {
 	if len(os.Args) > 1 {
 		dir = os.Args[1]
 	}
-	if err := write(dir); err != nil {
+	err := write(dir)
+	if err == nil {
+		err = pictures(filepath.Join(filepath.Dir(dir), "images"))
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "gen-docs:", err)
 		os.Exit(1)
 	}
