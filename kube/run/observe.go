@@ -93,7 +93,11 @@ func liveObjects(ctx context.Context, c *client.Client, rec *Record) (live Live,
 		if j.DeletionTimestamp != nil {
 			continue
 		}
-		live.Jobs[j.Name] = job.DecodeJob(j, byJob[j.Name])
+		fact := job.DecodeJob(j, byJob[j.Name])
+		if unseen != nil && fact.Reason == "NoPods" {
+			fact.Reason, fact.Message = "PodsUnseen", "its pods cannot be seen: needs list pods"
+		}
+		live.Jobs[j.Name] = fact
 		live.TTL[j.Name] = j.Spec.TTLSecondsAfterFinished != nil
 	}
 	return live, unseen, liveDeployments(ctx, c, rec, live)
