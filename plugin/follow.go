@@ -104,6 +104,9 @@ func hints(r run.Run) []string {
 		return []string{"Start what is missing again with:  kubectl ml retry " + r.Name}
 	case bad == nil:
 		return nil
+	case bad.State == run.Failed && bad.Reason == "NotStarted":
+		// There are no logs of what never was.
+		return []string{"Try again with:  kubectl ml retry " + r.Name}
 	case bad.State == run.Failed:
 		return []string{
 			fmt.Sprintf("See why with:  kubectl ml logs %s/%s", r.Name, bad.Name),

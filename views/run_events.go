@@ -35,19 +35,20 @@ func RunEvents(before *run.Run, r run.Run) []Line {
 	return out
 }
 
-// newsOf says whether a stage has something new to say. Between the end of a pod and the verdict on its Job a stage
+// newsOf says whether a stage has something new to say. That a message is gone is none. Between the end of a pod and the verdict on its Job a stage
 // is Pending for a moment, which is no news.
 func newsOf(old, st *run.Stage) bool {
 	if old.State == run.Running && st.State == run.Pending && eventMessage(st) == "" {
 		return false
 	}
-	return old.State != st.State || eventMessage(old) != eventMessage(st)
+	message := eventMessage(st)
+	return old.State != st.State || message != "" && message != eventMessage(old)
 }
 
 // eventMessage is a stage's message without what every pod passes through.
 func eventMessage(st *run.Stage) string {
 	switch st.Reason {
-	case "ContainerCreating", "PodInitializing", "NotScheduled":
+	case "ContainerCreating", "PodInitializing", "Scheduling":
 		return ""
 	}
 	return stageMessage(st)

@@ -160,8 +160,8 @@ func TestProgressInATree(t *testing.T) {
 	r := aRun(run.Running, "", aStage("train", run.Running, "", "", after(0), nil, nil))
 	for want, p := range map[string]job.Progress{
 		"██████░░░░░░ 50%": {Percent: 50, Source: "x", Step: 1, Epoch: 1},
-		"epoch 2.5":        {Percent: job.Unknown, Epoch: 2.5, Step: 10, Source: "x"},
-		"step 1200":        {Percent: job.Unknown, Epoch: job.Unknown, Step: 1200, Source: "x"},
+		"epoch 2.5": {Percent: job.Unknown, Epoch: 2.5, Step: 10, Source: "x"},
+		"step 1200": {Percent: job.Unknown, Epoch: job.Unknown, Step: 1200, Source: "x"},
 	} {
 		lines := RunTree(r, map[string]job.Progress{ProgressKey("train", 0): p}, now, TreeOptions{})
 		if !strings.Contains(lines[2].Text(), want) {
@@ -211,7 +211,7 @@ func TestRunEventsGolden(t *testing.T) {
 	}
 	looks := []run.Run{
 		aRun(run.Pending, "", aStage("ingest", run.Succeeded, "", "", after(0), after(40*time.Second), map[string]float64{"rows": 4054}), aStage("train", run.Waiting, "needs ingest", "", nil, nil, nil)),
-		aRun(run.Pending, "", aStage("ingest", run.Succeeded, "", "", after(0), after(40*time.Second), map[string]float64{"rows": 4054}), pending("NotScheduled", "")),
+		aRun(run.Pending, "", aStage("ingest", run.Succeeded, "", "", after(0), after(40*time.Second), map[string]float64{"rows": 4054}), pending("Scheduling", "not assigned to a node yet")),
 		aRun(run.Pending, "", pending("Unschedulable", "0/4 nodes are available")),
 		aRun(run.Pending, "", pending("ContainerCreating", "")),
 		aRun(run.Running, "", aStage("train", run.Running, "", "", after(0), nil, nil)),
