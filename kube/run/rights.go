@@ -23,8 +23,8 @@ func (r right) String() string {
 	return r.verb + " " + r.resource + "." + r.group
 }
 
-// needs are the rights without which the run would stop half way: to keep its record and to make what it runs. Where a
-// driver goes on, what it makes later is its own affair.
+// needs are the rights without which the run would stop half way: to keep its record, to make what it runs and to read
+// what that gave. Where a driver goes on, what it makes and reads later is its own affair.
 func (p *Prepared) needs() []right {
 	out := []right{{"create", "", "configmaps"}, {"get", "", "configmaps"}, {"update", "", "configmaps"}, {"list", "batch", "jobs"}}
 	jobs, deployments := false, false
@@ -35,6 +35,9 @@ func (p *Prepared) needs() []right {
 	}
 	if jobs {
 		out = append(out, right{"create", "batch", "jobs"})
+	}
+	if p.driver == nil {
+		out = append(out, right{"list", "", "pods"})
 	}
 	if deployments && p.driver == nil {
 		out = append(out, right{"get", "apps", "deployments"}, right{"create", "apps", "deployments"}, right{"patch", "apps", "deployments"})
