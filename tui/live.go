@@ -45,8 +45,7 @@ type Live struct {
 func (l Live) Show(ctx context.Context, work func(ctx context.Context, show func(run.Update), progress func(string, job.Progress)) (run.Run, error)) (run.Run, Choice, error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	p := tea.NewProgram(liveModel{live: l, progress: map[string]job.Progress{}},
-		tea.WithInput(l.In), tea.WithOutput(l.Out), tea.WithEnvironment(l.Env), tea.WithFPS(20), tea.WithoutSignalHandler(), tea.WithContext(ctx))
+	p := l.program(ctx)
 	var r run.Run
 	var workErr error
 	finished := make(chan struct{})
@@ -70,6 +69,13 @@ func (l Live) Show(ctx context.Context, work func(ctx context.Context, show func
 		return r, Stay, workErr
 	}
 	return m.update.Run, m.choice, nil
+}
+
+// program is ready to run; options come on top of what every terminal gets.
+func (l Live) program(ctx context.Context, options ...tea.ProgramOption) *tea.Program {
+	return tea.NewProgram(liveModel{live: l, progress: map[string]job.Progress{}}, append([]tea.ProgramOption{
+		tea.WithInput(l.In), tea.WithOutput(l.Out), tea.WithEnvironment(l.Env), tea.WithFPS(20), tea.WithoutSignalHandler(), tea.WithContext(ctx),
+	}, options...)...)
 }
 
 // leave writes the whole tree as it was last seen, also what did not fit the screen: it stays above the prompt.
@@ -178,22 +184,23 @@ func (m liveModel) lines() []views.Line {
 	if m.asking {
 		foot = append(foot, m.question()...)
 	}
-	for i := range foot {
-		if m.width > 0 {
-			foot[i] = foot[i].Cut(m.width)
-		}
-	}
 	room := max(m.height-len(foot)-1, 2)
 	if m.height == 0 {
 		room = 0
 	}
 	o := views.TreeOptions{LineOptions: views.LineOptions{Width: m.width}, Rows: room}
-	return append(fold(views.RunTree(m.update.Run, m.progress, now, o), room), foot...)
+	lines := append(fold(views.RunTree(m.update.Run, m.progress, now, o), room), foot...)
+	for i := range lines {
+		if m.width > 0 {
+			lines[i] = lines[i].Cut(m.width)
+		}
+	}
+	return lines
 }
 
 // question is what Ctrl-C asks.
 func (m liveModel) question() []views.Line {
-	leave := "nothing starts the next stage until kubectl ml resume " + m.update.Run.Name
+	leave := "no later stage starts before the run is resumed"
 	if m.update.Run.Detached {
 		leave = "the run goes on in the cluster"
 	}

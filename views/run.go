@@ -3,7 +3,9 @@ package views
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -94,9 +96,21 @@ func stateTone(s run.State) Tone {
 func Swept(params map[string]any) string {
 	parts := make([]string, 0, len(params))
 	for _, k := range slices.Sorted(maps.Keys(params)) {
-		parts = append(parts, fmt.Sprintf("%s=%v", k, params[k]))
+		parts = append(parts, k+"="+param(params[k]))
 	}
 	return strings.Join(parts, " ")
+}
+
+// param is a parameter's value: whole numbers in full, others with six digits.
+func param(v any) string {
+	f, ok := v.(float64)
+	switch {
+	case !ok:
+		return fmt.Sprint(v)
+	case f == math.Trunc(f) && math.Abs(f) < 1e15:
+		return strconv.FormatFloat(f, 'f', 0, 64)
+	}
+	return strconv.FormatFloat(f, 'g', 6, 64)
 }
 
 // why joins a one-word reason and a sentence, without saying the same twice.

@@ -41,7 +41,7 @@ func narrow(all *[treeWidth]Column, need *[treeWidth]int, width int) {
 		all[i].Min = n
 	}
 	all[colStage].Min, all[colMetrics].Min = min(need[colStage], 24), min(need[colMetrics], 12)
-	if width < 60 {
+	if width < narrowest {
 		all[colStage].Min = min(need[colStage], 16)
 	}
 	for _, drop := range []int{colGPUs, colMetrics, colTime, colProgress} {

@@ -156,6 +156,13 @@ func TestRunTreeSaysThingsOnce(t *testing.T) {
 	}
 }
 
+func TestSwept(t *testing.T) {
+	got := Swept(map[string]any{"a": 0.1 / 3, "seed": 4294967295.0, "lr": 1e-5, "on": true, "opt": "adam", "n": 3})
+	if want := "a=0.0333333 lr=1e-05 n=3 on=true opt=adam seed=4294967295"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func TestProgressInATree(t *testing.T) {
 	r := aRun(run.Running, "", aStage("train", run.Running, "", "", after(0), nil, nil))
 	for want, p := range map[string]job.Progress{

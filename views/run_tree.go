@@ -47,7 +47,10 @@ type TreeOptions struct {
 // width; else what matters stands below its stage.
 func RunTree(r run.Run, progress map[string]job.Progress, now time.Time, o TreeOptions) []Line {
 	t := runTree{progress: progress, now: now, o: o, bar: 12}
-	if o.Width > 0 && o.Width < 100 {
+	switch {
+	case o.Width > 0 && o.Width < narrowest:
+		t.bar = 0
+	case o.Width > 0 && o.Width < 100:
 		t.bar = 6
 	}
 	lines := t.lines(r)
@@ -76,6 +79,9 @@ type treeRow struct {
 	minor    bool
 	children []treeRow
 }
+
+// narrowest is the width below which a tree says as little as it can.
+const narrowest = 60
 
 // The columns of the tree, by their index.
 const (
@@ -210,14 +216,14 @@ func (t runTree) stageProgress(st *run.Stage) string {
 	if st.State.Terminal() {
 		return count
 	}
-	return Bar(float64(done)/float64(len(st.Children)), t.bar) + " " + count
+	return strings.TrimSpace(Bar(float64(done)/float64(len(st.Children)), t.bar) + " " + count)
 }
 
 func (t runTree) childProgress(c *run.Child, p job.Progress) string {
 	switch {
 	case c.State != run.Running || p.Source == "":
 	case p.Percent >= 0:
-		return Bar(p.Percent/100, t.bar) + " " + Percent(p.Percent/100)
+		return strings.TrimSpace(Bar(p.Percent/100, t.bar) + " " + Percent(p.Percent/100))
 	case p.Epoch >= 0:
 		return "epoch " + Float(p.Epoch)
 	case p.Step >= 0:
