@@ -98,7 +98,7 @@ test-sandbox:
 lint: lint-files lint-go lint-docs ## Check format, modules, generated files and code
 
 lint-files:
-	@files=$$(gofmt -l $(wildcard cmd kube krew plugin tui views)); \
+	@files=$$(gofmt -l $(wildcard cmd docs kube krew plugin tui views)); \
 	if [ -n "$$files" ]; then echo "these files are not formatted; run gofmt -w on them:"; echo "$$files"; exit 1; fi
 	$(GO) mod tidy -diff
 	$(SANDBOX_GO) mod tidy -diff

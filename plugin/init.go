@@ -2,12 +2,10 @@ package plugin
 
 import (
 	"context"
-	"embed"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -16,13 +14,9 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/util/validation"
 
+	"github.com/kubectl-ml/kubectl-ml/docs/examples"
 	"github.com/kubectl-ml/kubectl-ml/kube/pipeline"
 )
-
-//go:embed all:templates
-var templates embed.FS
-
-const templateRoot = "templates"
 
 type initOptions struct {
 	Template, From, Name, Dir string
@@ -70,7 +64,7 @@ Templates:
 }
 
 func templateNames() []string {
-	entries, _ := fs.ReadDir(templates, templateRoot)
+	entries, _ := fs.ReadDir(examples.Templates, ".")
 	names := make([]string, len(entries))
 	for i, e := range entries {
 		names[i] = e.Name()
@@ -159,14 +153,13 @@ func (o initOptions) files() (map[string][]byte, error) {
 	if !slices.Contains(templateNames(), name) {
 		return nil, fmt.Errorf("no template %q; there are: %s", name, strings.Join(templateNames(), ", "))
 	}
-	root := path.Join(templateRoot, name)
 	files := map[string][]byte{}
-	err := fs.WalkDir(templates, root, func(p string, d fs.DirEntry, err error) error {
+	err := fs.WalkDir(examples.Templates, name, func(p string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		content, err := templates.ReadFile(p)
-		files[strings.TrimPrefix(p, root+"/")] = content
+		content, err := examples.Templates.ReadFile(p)
+		files[strings.TrimPrefix(p, name+"/")] = content
 		return err
 	})
 	if err != nil {
