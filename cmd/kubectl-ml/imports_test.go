@@ -39,10 +39,11 @@ var rooms = []room{
 	{dir: "cmd/kubectl-ml", uses: []string{"plugin"}, never: slices.Concat(flags, terminal, cluster, []string{"k8s.io"})},
 	{dir: "cmd/gen-docs", uses: []string{"plugin", "views", "kube"}, never: slices.Concat(terminal, cluster)},
 	{
-		dir: "plugin", uses: []string{"tui", "views", "kube"}, never: slices.Concat(terminal, cluster),
+		dir: "plugin", uses: []string{"tui", "views", "kube", "docs/examples"}, never: slices.Concat(terminal, cluster),
 		// What kubectl's connection flags bring along.
 		but: []string{"k8s.io/client-go/plugin/pkg/client/auth", "k8s.io/client-go/rest", "k8s.io/client-go/tools/clientcmd"},
 	},
+	{dir: "docs/examples", uses: nil, never: slices.Concat(flags, terminal, cluster, []string{"k8s.io"})},
 	{dir: "tui", uses: []string{"views", "kube"}, never: slices.Concat(flags, cluster)},
 	{dir: "views", uses: []string{"kube"}, never: slices.Concat(flags, terminal, cluster, []string{"context", "io", "os", "net", "bufio"})},
 	{dir: "kube", uses: nil, never: slices.Concat(flags, terminal)},
