@@ -147,7 +147,8 @@ func newOptionsCmd(f *Factory) *cobra.Command {
 		Short: "List the flags that every verb takes",
 		Long: `The flags below are those of kubectl. Every verb takes them, after its name: kubectl itself reads no flags that
 stand before the name of a plugin.`,
-		Example: `  kubectl ml runs -n team-a
+		Example: `  kubectl ml options
+  kubectl ml runs -n team-a
   kubectl ml status --context staging`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {

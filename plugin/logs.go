@@ -52,7 +52,7 @@ restarts and lost connections are survived, and the command ends with the work. 
 	fl.BoolVar(&o.Timestamps, "timestamps", false, "begin each line with the time at which it was written")
 	fl.BoolVar(&o.Prefix, "prefix", false, "begin each line with its pod (default: when there are several pods)")
 	fl.BoolVar(&o.All, "all-containers", false, "print all containers of each pod")
-	fl.IntVar(&o.Rank, "rank", job.AllRanks, "only pods of this `rank` (completion index)")
+	fl.IntVar(&o.Rank, "rank", job.AllRanks, "only pods of this `rank`, their completion index (-1: all)")
 	fl.DurationVar(&o.Since, "since", 0, "only lines newer than this `time`, such as 10m")
 	fl.Int64Var(&o.Tail, "tail", -1, "begin with this many `lines` of each container (-1: all)")
 	fl.StringVar(&o.Grep, "grep", "", "only lines that match this regular `expression`")
