@@ -142,7 +142,11 @@ func isTimeout(err error) bool {
 
 // Transient says whether the same request may succeed later without anybody changing anything.
 func Transient(err error) bool {
-	if err == nil || errors.Is(err, context.Canceled) {
+	var explained *Error
+	if errors.As(err, &explained) && explained.Err != nil {
+		err = explained.Err
+	}
+	if err == nil || errors.Is(err, context.Canceled) || isTooLarge(err) {
 		return false
 	}
 	var s apierrors.APIStatus

@@ -40,7 +40,7 @@ func change(ctx context.Context, c *client.Client, name string, dryRun []string,
 	if apierrors.IsConflict(err) {
 		return out, fmt.Errorf("run %s changes too fast: other clients are working on it; try again", name)
 	}
-	var refused *Refused
+	var refused *RefusedError
 	if errors.As(err, &refused) {
 		return out, err
 	}
@@ -52,12 +52,14 @@ func patience() wait.Backoff {
 	return wait.Backoff{Steps: 10, Duration: 10 * time.Millisecond, Factor: 2, Jitter: 0.5}
 }
 
-// Refused is a change that a run's state does not allow.
-type Refused struct{ Reason string }
+// RefusedError is a change that a run's state does not allow.
+type RefusedError struct{ Reason string }
 
-func (e *Refused) Error() string { return e.Reason }
+func (e *RefusedError) Error() string { return e.Reason }
 
-func refuse(format string, args ...any) error { return &Refused{Reason: fmt.Sprintf(format, args...)} }
+func refuse(format string, args ...any) error {
+	return &RefusedError{Reason: fmt.Sprintf(format, args...)}
+}
 
 // Cancel ends a run: nothing new starts, and what runs is deleted by the next Advance. Of a run that was cancelled
 // before it changes nothing, so that a cancellation can be repeated.
@@ -191,7 +193,7 @@ func Delete(ctx context.Context, c *client.Client, name string, dryRun []string)
 	}
 	if err == nil && rec.End == nil && len(dryRun) == 0 {
 		// Whoever drives the run must not start its next stage meanwhile.
-		var refused *Refused
+		var refused *RefusedError
 		_, err := Cancel(ctx, c, name, Mark{At: time.Now().UTC(), Reason: "deleted"}, nil)
 		if err != nil && !errors.As(err, &refused) && !apierrors.IsForbidden(err) && !apierrors.IsNotFound(err) {
 			return nil, err

@@ -85,7 +85,7 @@ func TestRetry(t *testing.T) {
 	t.Parallel()
 	k := realCluster(t)
 	name := k.start(pipelineOf(t, "", sim{name: "a"}, sim{name: "b", needs: "a", exit: 3}, sim{name: "c", needs: "b"}), StartOptions{})
-	var refused *Refused
+	var refused *RefusedError
 	if _, _, err := Retry(k.ctx(), k.Client, name, "", nil); !errors.As(err, &refused) || !strings.Contains(err.Error(), "wait for it, or cancel it first") {
 		t.Errorf("a run that goes on is retried: %v", err)
 	}

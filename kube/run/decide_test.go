@@ -95,7 +95,7 @@ func TestStagesFollowTheirJobs(t *testing.T) {
 		},
 		{
 			"left out with results of an earlier run",
-			makeRun("p-1").stage("a", leftOut(), minimum("acc", 1)).stage("b", needs("a")).recorded("a", Succeeded, nil),
+			makeRun("p-1").stage("a", leftOut(), minAcc(1)).stage("b", needs("a")).recorded("a", Succeeded, nil),
 			[]string{"run Pending", "a Reused", "b Waiting", "start p-1-b"},
 		},
 		{
@@ -155,18 +155,18 @@ func TestResultsAndGates(t *testing.T) {
 			},
 		},
 		{
-			"gate holds", gated(minimum("acc", 0.5)).job("a", job.Succeeded, good),
+			"gate holds", gated(minAcc(0.5)).job("a", job.Succeeded, good),
 			[]string{"run Running", "a Succeeded", "b Waiting", "start p-1-b", "record a Succeeded"},
 		},
 		{
-			"gate breached: the work is recorded as it is, the gate is not", gated(minimum("acc", 0.5)).job("a", job.Succeeded, bad),
+			"gate breached: the work is recorded as it is, the gate is not", gated(minAcc(0.5)).job("a", job.Succeeded, bad),
 			[]string{
 				"run GateFailed: stage a: acc 0.1 is below min 0.5", "a GateFailed (Gate): acc 0.1 is below min 0.5", "b Skipped (a breached a gate)",
 				"record a Succeeded", "end GateFailed",
 			},
 		},
 		{
-			"gate without a metric", gated(minimum("acc", 0.5)).job("a", job.Succeeded),
+			"gate without a metric", gated(minAcc(0.5)).job("a", job.Succeeded),
 			[]string{
 				"run GateFailed: stage a: no metric acc in the stage's result, which left no result in /dev/termination-log",
 				"a GateFailed (Gate): no metric acc in the stage's result, which left no result in /dev/termination-log", "b Skipped (a breached a gate)",
@@ -174,7 +174,7 @@ func TestResultsAndGates(t *testing.T) {
 			},
 		},
 		{
-			"gate breached and approved", gated(minimum("acc", 0.5)).recorded("a", Succeeded, map[string]float64{"acc": 0.1}).approved("a"),
+			"gate breached and approved", gated(minAcc(0.5)).recorded("a", Succeeded, map[string]float64{"acc": 0.1}).approved("a"),
 			[]string{"run Running", "a Succeeded", "b Waiting", "start p-1-b"},
 		},
 		{
@@ -185,7 +185,7 @@ func TestResultsAndGates(t *testing.T) {
 			},
 		},
 		{
-			"a breach comes before an approval", gated(approval("look at it"), minimum("acc", 0.5)).recorded("a", Succeeded, map[string]float64{"acc": 0.1}),
+			"a breach comes before an approval", gated(approval("look at it"), minAcc(0.5)).recorded("a", Succeeded, map[string]float64{"acc": 0.1}),
 			[]string{
 				"run GateFailed: stage a: acc 0.1 is below min 0.5", "a GateFailed (Gate): acc 0.1 is below min 0.5", "b Skipped (a breached a gate)", "end GateFailed",
 			},

@@ -65,9 +65,10 @@ func sweep(children, parallel int) stageOption {
 	}
 }
 
-func minimum(metric string, least float64) stageOption {
+// minAcc is a gate on the metric acc.
+func minAcc(least float64) stageOption {
 	return func(p *pipeline.PlannedStage) {
-		p.Gates = append(p.Gates, pipeline.Gate{Metric: metric, Min: &least})
+		p.Gates = append(p.Gates, pipeline.Gate{Metric: "acc", Min: &least})
 	}
 }
 

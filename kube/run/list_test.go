@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -246,7 +247,7 @@ func TestAFileIsPreferredToAnAppliedPipeline(t *testing.T) {
 	if _, err := FileOrApplied(t.Context(), never, "missing.yaml", nil); err == nil || !strings.Contains(err.Error(), "pipeline file missing.yaml not found") {
 		t.Errorf("%v", err)
 	}
-	if _, err := FileOrApplied(t.Context(), never, "house-prices", nil); err != context.Canceled {
+	if _, err := FileOrApplied(t.Context(), never, "house-prices", nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("a name connects: %v", err)
 	}
 }

@@ -108,7 +108,7 @@ func TestARecordOfAThousandStagesFits(t *testing.T) {
 	s := makeRun("p-1")
 	for i := range 1000 {
 		name := fmt.Sprintf("stage-%d", i)
-		s.stage(name, minimum("acc", 0.5), func(p *pipeline.PlannedStage) {
+		s.stage(name, minAcc(0.5), func(p *pipeline.PlannedStage) {
 			p.Image, p.Command = "registry.example/team/trainer@sha256:"+strings.Repeat("0", 64), []string{"python3", "train.py", "--all"}
 			if i > 0 {
 				p.Needs = []string{fmt.Sprintf("stage-%d", i-1)}

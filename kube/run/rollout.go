@@ -58,8 +58,7 @@ func rollout(d *appsv1.Deployment) (state State, reason, message string) {
 			reason, message = c.Reason, c.Message
 		}
 	}
-	switch {
-	case s.UpdatedReplicas < want || s.AvailableReplicas < want || s.Replicas > s.UpdatedReplicas:
+	if s.UpdatedReplicas < want || s.AvailableReplicas < want || s.Replicas > s.UpdatedReplicas {
 		if message == "" {
 			message = fmt.Sprintf("%d of %d replicas are updated, %d available", s.UpdatedReplicas, want, s.AvailableReplicas)
 		}

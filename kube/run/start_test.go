@@ -43,11 +43,21 @@ func TestRefusedAtOnce(t *testing.T) {
 		{
 			"no right to create jobs",
 			func(k *cluster) error {
-				c := k.as("trainee", rule("", "configmaps", "get", "list", "create", "update", "delete"), rule("batch", "jobs", "get", "list"))
+				c := k.as("trainee", rule("", "configmaps", "get", "list", "create", "update", "delete"), rule("", "pods", "list"), rule("batch", "jobs", "get", "list"))
 				_, err := k.try(c, pipelineOf(k.t, "", one), StartOptions{})
 				return err
 			},
 			[]string{"start the run: forbidden: needs create jobs.batch in namespace", "you are trainee", "kubectl auth can-i create jobs.batch -n"},
+		},
+		{
+			"a right that is taken away meanwhile",
+			func(k *cluster) error {
+				text := `jobs.batch is forbidden: User \"ann\" cannot create resource \"jobs\" in API group \"batch\" in the namespace \"ns\"`
+				c := k.through(answer(http.MethodPost, "jobs", 403, `"reason": "Forbidden", "code": 403, "message": "`+text+`"`))
+				_, err := k.try(c, pipelineOf(k.t, "", one), StartOptions{})
+				return err
+			},
+			[]string{"create job p-", "forbidden: needs create jobs.batch in namespace ns (you are ann)"},
 		},
 		{
 			"no room in the quota",

@@ -79,7 +79,7 @@ func (w *world) options(i int) []stageOption {
 	case 0:
 		out = append(out, approval("look"))
 	case 1:
-		out = append(out, minimum("acc", 0.5))
+		out = append(out, minAcc(0.5))
 	case 2, 3:
 		out = append(out, sweep(2+w.dice.IntN(3), 1+w.dice.IntN(2)))
 	case 4:
