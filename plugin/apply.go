@@ -154,9 +154,9 @@ func runDiff(ctx context.Context, f *Factory, o diffOptions) error {
 	differs, err := f.diff(ctx, o)
 	switch {
 	case err != nil:
-		return &Exit{Code: ExitDiffError, Err: err}
+		return &CodeError{Code: ExitDiffError, Err: err}
 	case differs:
-		return &Exit{Code: ExitError}
+		return &CodeError{Code: ExitError}
 	}
 	return nil
 }

@@ -20,20 +20,20 @@ const (
 	ExitInterrupted = 130
 )
 
-// Exit is an error with an exit code of its own. Err may be nil when everything is said already.
-type Exit struct {
+// CodeError is an error with an exit code of its own. Err may be nil when everything is said already.
+type CodeError struct {
 	Code int
 	Err  error
 }
 
-func (e *Exit) Error() string {
+func (e *CodeError) Error() string {
 	if e.Err == nil {
 		return "exit status"
 	}
 	return e.Err.Error()
 }
 
-func (e *Exit) Unwrap() error { return e.Err }
+func (e *CodeError) Unwrap() error { return e.Err }
 
 // exitFor is the verdict of a run as an exit code; nil for success.
 func exitFor(s run.State) error {
@@ -42,7 +42,7 @@ func exitFor(s run.State) error {
 		run.Cancelled: ExitCancelled, run.GateFailed: ExitGate,
 	}
 	if code, ok := codes[s]; ok {
-		return &Exit{Code: code}
+		return &CodeError{Code: code}
 	}
 	return nil
 }
@@ -50,7 +50,7 @@ func exitFor(s run.State) error {
 // waited gives an error of waiting its exit code.
 func waited(err error) error {
 	if errors.Is(err, run.ErrWaited) {
-		return &Exit{Code: ExitTimeout, Err: err}
+		return &CodeError{Code: ExitTimeout, Err: err}
 	}
 	return err
 }

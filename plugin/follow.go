@@ -45,7 +45,7 @@ func (f *Factory) follow(ctx context.Context, c *client.Client, name string, o f
 	r, err := show(ctx, c, name, o.Drive, look)
 	if ctx.Err() != nil || errors.Is(err, context.Canceled) {
 		f.sayLeft(name, o.Drive && !r.Detached)
-		return &Exit{Code: ExitInterrupted}
+		return &CodeError{Code: ExitInterrupted}
 	}
 	if err != nil {
 		if r.Record != nil && !o.Output.table() {

@@ -170,7 +170,7 @@ func (m ml) tryWithout(kube kubernetes.Interface, resource string, want refusals
 		m.nothingLeft(kube)
 	}
 	// What the others look at was made by somebody who may.
-	if code, _, errOut := m.as("", "run", "--id", "b", "-f", file, "--detach", "--driver-service-account", "default"); code != 0 {
+	if code, _, errOut := m.as("", "run", "--id", "b", "-f", filepath.Join("testdata", "forbidden", "slow.yaml"), "--detach", "--driver-service-account", "default"); code != 0 {
 		m.t.Fatalf("start a run with all rights: %s", errOut)
 	}
 	m.awaitPod(kube)

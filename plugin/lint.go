@@ -93,7 +93,7 @@ func (f *Factory) findings(file string, b *run.Bundle, problems pipeline.Problem
 	}
 	switch {
 	case failed > 0:
-		return &Exit{Code: ExitError}
+		return &CodeError{Code: ExitError}
 	case o.Output.table():
 		f.say("%s: pipeline %s is good: %s", file, b.Pipeline.Metadata.Name, views.Plural(int64(len(b.Pipeline.Spec.Stages)), "stage", "stages"))
 	}

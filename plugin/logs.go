@@ -85,7 +85,7 @@ func runLogs(ctx context.Context, f *Factory, o logsOptions) error {
 	w := f.logWriter(o)
 	report, err := job.Logs(ctx, c.Kube, c.Namespace, sel, lo, target.Done, w.line)
 	if ctx.Err() != nil {
-		return &Exit{Code: ExitInterrupted}
+		return &CodeError{Code: ExitInterrupted}
 	}
 	if err != nil {
 		return c.Explain("read the logs of "+o.Target, err)

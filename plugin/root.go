@@ -32,7 +32,7 @@ func (f *Factory) report(err error) int {
 		return ExitOK
 	}
 	code := ExitError
-	var exit *Exit
+	var exit *CodeError
 	if errors.As(err, &exit) {
 		code = exit.Code
 		err = exit.Err
@@ -74,7 +74,7 @@ Start with:  kubectl ml init house-prices && kubectl ml run`,
 	root.SetIn(f.In)
 	root.SetOut(f.Out)
 	root.SetErr(f.ErrOut)
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
+	root.SetFlagErrorFunc(usage)
 	f.Config.AddFlags(root.PersistentFlags())
 	_ = root.RegisterFlagCompletionFunc("context", f.completeContexts)
 	_ = root.RegisterFlagCompletionFunc("namespace", f.completeNamespaces)

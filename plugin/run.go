@@ -178,7 +178,7 @@ func (f *Factory) clientFor(d dryRun) (*client.Client, error) {
 
 // exitZero keeps real errors and forgets how the run ended.
 func exitZero(err error, forget bool) error {
-	var exit *Exit
+	var exit *CodeError
 	if forget && errors.As(err, &exit) && exit.Err == nil {
 		return nil
 	}
@@ -243,12 +243,12 @@ func (f *Factory) dryRun(ctx context.Context, c *client.Client, p *run.Prepared,
 		}
 	}
 	if !o.table() && o.Format != "name" {
-		print, err := o.printer()
+		show, err := o.printer()
 		if err != nil {
 			return err
 		}
 		for _, obj := range objects {
-			if err := print(obj, f.Out); err != nil {
+			if err := show(obj, f.Out); err != nil {
 				return fmt.Errorf("print an object: %w", err)
 			}
 		}

@@ -134,7 +134,7 @@ func TestVerbsOnACluster(t *testing.T) {
 func TestErrorTexts(t *testing.T) {
 	two := pipeline.Problems{{File: "p.yaml", Line: 3, Column: 1, Message: "a"}, {File: "p.yaml", Line: 4, Column: 2, Message: "b\x1b[31m"}}
 	for want, err := range map[string]error{
-		"error: it broke":      errors.New("it broke\n"),
+		"error: it broke":      errors.New("it broke"),
 		"error: it\n  broke":   errors.New("it\n  bro\x1b[2Jke"),
 		"error: p.yaml:3:1: a": two[:1],
 		"error: 2 problems in p.yaml:\np.yaml:3:1: a\np.yaml:4:2: b": two,
