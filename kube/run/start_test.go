@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -282,5 +283,38 @@ func TestADriverNeedsItsName(t *testing.T) {
 	}
 	if r := k.drive(k.Client, name); states(r) != "Succeeded a=Succeeded b=Succeeded" || !r.Detached {
 		t.Error(states(r))
+	}
+}
+
+func TestADryRunChecksEveryObjectAndStoresNone(t *testing.T) {
+	t.Parallel()
+	k := realCluster(t)
+	b := pipelineOf(t, "source: ./src\n  workspace: {claim: data, size: 1Gi}", sim{name: "a", more: "sweep: {x: [1, 2]}\n    best: {max: acc}"})
+	b.Pipeline.Spec.Stages = append(b.Pipeline.Spec.Stages, deployStage("a"))
+	b.Files["server.yaml"] = []byte(serverManifest)
+	p, err := Prepare(k.ctx(), k.Client, b, StartOptions{ID: "dry", Now: time.Now(), Driver: &Driver{Image: "registry.example/kubectl-ml:1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects, err := p.Objects()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, o := range objects {
+		names = append(names, o.GetObjectKind().GroupVersionKind().Kind+" "+ObjectName(o))
+	}
+	want := []string{
+		"ConfigMap " + b.Source.ConfigMap, "PersistentVolumeClaim data", "ConfigMap mlrun-p-dry", "Job p-dry-a-0", "Job p-dry-a-1", "Deployment server",
+		"ServiceAccount kubectl-ml-driver", "Role kubectl-ml-driver", "RoleBinding kubectl-ml-driver", "Job p-dry-driver",
+	}
+	if diff := cmp.Diff(want, names); diff != "" {
+		t.Error(diff)
+	}
+	if err := CheckObjects(k.ctx(), k.Client, objects); err != nil {
+		t.Error(err)
+	}
+	if k.records() != 0 || k.configMapExists(b.Source.ConfigMap) {
+		t.Error("the dry run has stored something")
 	}
 }
