@@ -62,10 +62,15 @@ func observe(ctx context.Context, c *client.Client, name string) (*observation, 
 	return o, nil
 }
 
+// emptyLive is a cluster that has nothing of a run.
+func emptyLive() Live {
+	return Live{Jobs: map[string]job.JobFact{}, TTL: map[string]bool{}, Deployments: map[string]*appsv1.Deployment{}}
+}
+
 // liveObjects reads the Jobs, pods and Deployments of a run. Without the right to see pods (unseen) the Jobs still
 // tell of everything but results.
 func liveObjects(ctx context.Context, c *client.Client, rec *Record) (live Live, unseen, err error) {
-	live = Live{Jobs: map[string]job.JobFact{}, TTL: map[string]bool{}, Deployments: map[string]*appsv1.Deployment{}}
+	live = emptyLive()
 	opts := metav1.ListOptions{LabelSelector: StageSelector(rec.Name, "")}
 	jobs, err := c.Kube.BatchV1().Jobs(c.Namespace).List(ctx, opts)
 	if err != nil {

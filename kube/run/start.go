@@ -167,10 +167,11 @@ func (p *Prepared) Create(ctx context.Context, c *client.Client) error {
 		return err
 	}
 	p.Record.By = <-who
-	if err := p.createRecord(ctx, c); err != nil {
+	made, err := p.createRecord(ctx, c)
+	if err != nil {
 		return err
 	}
-	if _, _, err := Advance(ctx, c, p.Record.Name); err != nil {
+	if err := p.firstStep(ctx, c, made); err != nil {
 		if ctx.Err() == nil && !client.Transient(err) && p.discard(ctx, c) {
 			return err
 		}
@@ -180,6 +181,17 @@ func (p *Prepared) Create(ctx context.Context, c *client.Client) error {
 		return p.driver.launch(ctx, c, p.Record)
 	}
 	return nil
+}
+
+// firstStep starts what can start at once. Of a record that was made this moment nothing has to be read; one that
+// was there before, made is nil then, may stand anywhere.
+func (p *Prepared) firstStep(ctx context.Context, c *client.Client, made *corev1.ConfigMap) error {
+	if made == nil {
+		_, _, err := Advance(ctx, c, p.Record.Name)
+		return err
+	}
+	o := &observation{cm: made, live: emptyLive(), run: Derive(p.Record, emptyLive(), p.Record.Created)}
+	return act(ctx, c, o, next(o.run, o.live, p.Record.Created))
 }
 
 // goesOnByHand adds to err what can be done with the run that is there in spite of it.
@@ -243,12 +255,13 @@ func createSource(ctx context.Context, c *client.Client, cm *corev1.ConfigMap) e
 	return nil
 }
 
-func (p *Prepared) createRecord(ctx context.Context, c *client.Client) error {
+// createRecord makes the record and returns its object, or nil when a run with the given ID is there already.
+func (p *Prepared) createRecord(ctx context.Context, c *client.Client) (*corev1.ConfigMap, error) {
 	rec := p.Record
 	for range 5 {
 		cm := &corev1.ConfigMap{}
 		if err := rec.encode(cm); err != nil {
-			return err
+			return nil, err
 		}
 		made, err := c.Kube.CoreV1().ConfigMaps(c.Namespace).Create(ctx, cm, metav1.CreateOptions{FieldManager: kube.FieldManager})
 		if apierrors.IsAlreadyExists(err) && p.fixedID {
@@ -256,17 +269,17 @@ func (p *Prepared) createRecord(ctx context.Context, c *client.Client) error {
 			if err == nil {
 				p.Record = there
 			}
-			return err
+			return nil, err
 		}
 		if apierrors.IsAlreadyExists(err) {
 			rec.Name = rec.Plan.Pipeline + "-" + utilrand.String(5)
 			continue
 		}
 		if err != nil {
-			return c.Explain("record run "+rec.Name, err)
+			return nil, c.Explain("record run "+rec.Name, err)
 		}
 		rec.UID, rec.Created = string(made.UID), made.CreationTimestamp.Time
-		return nil
+		return made, nil
 	}
-	return fmt.Errorf("no free name for a run of %s after five tries: try again", rec.Plan.Pipeline)
+	return nil, fmt.Errorf("no free name for a run of %s after five tries: try again", rec.Plan.Pipeline)
 }
