@@ -118,7 +118,7 @@ func hints(r run.Run) []string {
 
 func (f *Factory) sayLeft(name string, stalls bool) {
 	if stalls {
-		f.say("Left run %s: the stage that runs goes on, but nothing starts the next one.\nContinue with:  kubectl ml resume %s\nEnd it with:  kubectl ml cancel %s", name, name, name)
+		f.say("Left run %s: what runs goes on, but nothing starts the next stage.\nContinue with:  kubectl ml resume %s\nEnd it with:  kubectl ml cancel %s", name, name, name)
 		return
 	}
 	f.say("Left run %s, which goes on. See it with:  kubectl ml status %s -w", name, name)

@@ -63,7 +63,7 @@ func (h helper) usageTo(w io.Writer, c *cobra.Command) error {
 	if c.HasAvailableSubCommands() {
 		fmt.Fprintf(&b, "\n\"%s VERB --help\" says more of a verb.", c.CommandPath())
 	}
-	fmt.Fprintf(&b, "\n\"%s options\" lists the flags that every verb takes, such as --namespace and --context.\n", root)
+	fmt.Fprintf(&b, "\n\"%s options\" lists the flags of every verb, such as -n and --context.\n", root)
 	_, err := io.WriteString(w, b.String())
 	return err
 }

@@ -50,7 +50,7 @@ restarts and lost connections are survived, and the command ends with the work. 
 	fl.BoolVarP(&o.Follow, "follow", "f", false, "follow until the work has ended")
 	fl.BoolVarP(&o.Previous, "previous", "p", false, "print the container's instance before its last restart")
 	fl.BoolVar(&o.Timestamps, "timestamps", false, "begin each line with the time at which it was written")
-	fl.BoolVar(&o.Prefix, "prefix", false, "begin each line with its pod (default: when there are several pods)")
+	fl.BoolVar(&o.Prefix, "prefix", false, "begin each line with its stage and pod")
 	fl.BoolVar(&o.All, "all-containers", false, "print all containers of each pod")
 	fl.IntVar(&o.Rank, "rank", job.AllRanks, "only pods of this `rank`, their completion index (-1: all)")
 	fl.DurationVar(&o.Since, "since", 0, "only lines newer than this `time`, such as 10m")

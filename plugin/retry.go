@@ -55,7 +55,11 @@ func runRetry(ctx context.Context, f *Factory, o retryOptions) error {
 		return err
 	}
 	if o.NoWait || o.DryRun.dry() {
-		return f.changed(o.Output, r, "starts again: "+strings.Join(again, ", "), o.DryRun)
+		err := f.changed(o.Output, r, "starts again: "+strings.Join(again, ", "), o.DryRun)
+		if err == nil && o.Output.table() && !o.DryRun.dry() && !r.Detached {
+			f.say("Take it forward with:  kubectl ml resume %s", name)
+		}
+		return err
 	}
 	if o.Output.table() {
 		f.print("run/%s starts again: %s\n", name, strings.Join(again, ", "))

@@ -144,6 +144,19 @@ func TestRunTreeFoldsAwayChildrenFirst(t *testing.T) {
 	}
 }
 
+// TestRunTreeShowsNoChildrenThatNeverBegan: a sweep that was cancelled before its start is one line, and none are done.
+func TestRunTreeShowsNoChildrenThatNeverBegan(t *testing.T) {
+	st := sweep()
+	st.State, st.Reason, st.Message, st.Started = run.Cancelled, "", "cancelled by ada", nil
+	for i := range st.Children {
+		st.Children[i] = run.Child{State: run.Cancelled, Swept: st.Children[i].Swept}
+	}
+	lines := texts(RunTree(aRun(run.Cancelled, "cancelled by ada", st), nil, now, TreeOptions{}))
+	if len(lines) != 3 || !strings.Contains(lines[2], "0/5") {
+		t.Errorf("the tree is\n%s", strings.Join(lines, "\n"))
+	}
+}
+
 // TestRunTreeSaysThingsOnce: the run's row repeats no stage's message.
 func TestRunTreeSaysThingsOnce(t *testing.T) {
 	for name, once := range map[string]string{"gate": "is above max", "reused": "exit code 1", "cancelled": "wrong data", "wide": "失敗"} {

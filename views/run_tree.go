@@ -158,7 +158,8 @@ func (t runTree) stage(st *run.Stage) treeRow {
 		row.message.Tone = stateTone(st.State)
 	}
 	row.minor = eventMessage(st) == "" || st.State == run.Waiting || st.State == run.Skipped || st.State == run.Cancelled || st.State == run.TimedOut
-	if len(st.Children) > 1 && st.State != run.Waiting && !t.folded {
+	begun := func(c run.Child) bool { return c.Started != nil || c.State == run.Running || c.State == run.Pending }
+	if len(st.Children) > 1 && slices.ContainsFunc(st.Children, begun) && !t.folded {
 		for i := range st.Children {
 			child := t.child(st, i)
 			if child.message.Text == row.message.Text {
@@ -208,7 +209,7 @@ func (t runTree) stageProgress(st *run.Stage) string {
 	}
 	done := 0
 	for _, c := range st.Children {
-		if c.State.Terminal() {
+		if c.State == run.Succeeded || c.State == run.Failed {
 			done++
 		}
 	}
