@@ -4,10 +4,10 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 )
 
 func (e *e2e) version() {
@@ -117,7 +117,7 @@ func (e *e2e) killed() {
 	cmd, _ := e.start("run", "-f", e.file, "--set", "pace=0.1")
 	name := e.newest()
 	e.await(name, "features", "Running")
-	e.kill(cmd.Process.Pid)
+	e.kill(cmd)
 	_ = cmd.Wait()
 	e.await(name, "features", "Succeeded")
 	e.must(e.jobs(name) == 2, "somebody started another stage")
@@ -125,8 +125,9 @@ func (e *e2e) killed() {
 	e.must(j.State == "Succeeded" && e.jobs(name) == 4, "%d jobs: %+v", e.jobs(name), j)
 }
 
-func (e *e2e) kill(pid int) {
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+// kill ends a client as SIGKILL does: it has no chance to say or do anything.
+func (e *e2e) kill(cmd *exec.Cmd) {
+	if err := cmd.Process.Kill(); err != nil {
 		e.t.Fatal(err)
 	}
 }
@@ -142,7 +143,7 @@ func (e *e2e) twoClients() {
 	name := e.newest()
 	second, _ := e.start("resume", name)
 	e.await(name, "train", "Running")
-	e.kill(first.Process.Pid)
+	e.kill(first)
 	_ = first.Wait()
 	e.must(second.Wait() == nil, "the second client failed")
 	e.must(e.status(name).State == "Succeeded" && e.jobs(name) == 4, "%d jobs", e.jobs(name))
