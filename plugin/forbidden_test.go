@@ -1,4 +1,4 @@
-package plugin_test
+package plugin
 
 import (
 	"bytes"
@@ -17,11 +17,10 @@ import (
 
 	"github.com/kubectl-ml/kubectl-ml/kube/kubetest"
 	"github.com/kubectl-ml/kubectl-ml/kube/run"
-	"github.com/kubectl-ml/kubectl-ml/plugin"
 )
 
-// user is whom the tests of missing rights act as.
-const user = "ml-engineer"
+// engineer is whom the tests of missing rights act as.
+const engineer = "ml-engineer"
 
 // engineerRules are what a person needs beyond the rights of a driver: to apply, to delete and to read logs.
 func engineerRules() []rbacv1.PolicyRule {
@@ -32,8 +31,8 @@ func engineerRules() []rbacv1.PolicyRule {
 	)
 }
 
-// without returns the rules but for one verb on one resource.
-func without(rules []rbacv1.PolicyRule, resource, verb string) []rbacv1.PolicyRule {
+// lacking returns the rules but for one verb on one resource.
+func lacking(rules []rbacv1.PolicyRule, resource, verb string) []rbacv1.PolicyRule {
 	var out []rbacv1.PolicyRule
 	for _, r := range rules {
 		if slices.Contains(r.Resources, resource) {
@@ -50,26 +49,26 @@ func without(rules []rbacv1.PolicyRule, resource, verb string) []rbacv1.PolicyRu
 func grant(t *testing.T, kube kubernetes.Interface, ns string, rules []rbacv1.PolicyRule) {
 	t.Helper()
 	ctx := t.Context()
-	meta := metav1.ObjectMeta{Name: user, Namespace: ns}
+	meta := metav1.ObjectMeta{Name: engineer, Namespace: ns}
 	if _, err := kube.RbacV1().Roles(ns).Create(ctx, &rbacv1.Role{ObjectMeta: meta, Rules: rules}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	binding := &rbacv1.RoleBinding{
-		ObjectMeta: meta, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: user},
-		Subjects: []rbacv1.Subject{{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: user}},
+		ObjectMeta: meta, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: engineer},
+		Subjects: []rbacv1.Subject{{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: engineer}},
 	}
 	if _, err := kube.RbacV1().RoleBindings(ns).Create(ctx, binding, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	last := rules[len(rules)-1]
 	review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
-		User:               user,
+		User:               engineer,
 		ResourceAttributes: &authorizationv1.ResourceAttributes{Namespace: ns, Verb: last.Verbs[0], Group: last.APIGroups[0], Resource: last.Resources[0]},
 	}}
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		answer, err := kube.AuthorizationV1().SubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
 		if err != nil || time.Now().After(deadline) {
-			t.Fatalf("the API server does not know the rights of %s: %v", user, err)
+			t.Fatalf("the API server does not know the rights of %s: %v", engineer, err)
 		}
 		if answer.Status.Allowed {
 			return
@@ -93,7 +92,11 @@ func (m ml) as(who string, args ...string) (code int, out, errOut string) {
 	if who != "" {
 		args = append(args, "--as", who)
 	}
-	code = plugin.Main(ctx, args, genericiooptions.IOStreams{In: strings.NewReader(""), Out: &stdout, ErrOut: &stderr}, func(string) string { return "" })
+	// Main sets the logger of the whole process besides, which tests that run side by side must not.
+	f := NewFactory(genericiooptions.IOStreams{In: strings.NewReader(""), Out: &stdout, ErrOut: &stderr}, func(string) string { return "" })
+	cmd := NewRoot(f)
+	cmd.SetArgs(args)
+	code = f.report(cmd.ExecuteContext(ctx))
 	return code, stdout.String(), stderr.String()
 }
 
@@ -148,7 +151,7 @@ func TestEachMissingRight(t *testing.T) {
 			t.Run(verb+" "+resource, func(t *testing.T) {
 				t.Parallel()
 				m := ml{t: t, kubeconfig: sandbox.Kubeconfig, namespace: sandbox.Namespace(t)}
-				grant(t, kube, m.namespace, without(engineerRules(), resource, verb))
+				grant(t, kube, m.namespace, lacking(engineerRules(), resource, verb))
 				m.tryWithout(kube, resource, want)
 			})
 		}
@@ -184,7 +187,7 @@ func (m ml) tryWithout(kube kubernetes.Interface, resource string, want refusals
 // try runs a verb and holds its end against what is wanted.
 func (m ml) try(want refusals, args ...string) {
 	m.t.Helper()
-	code, out, errOut := m.as(user, args...)
+	code, out, errOut := m.as(engineer, args...)
 	refused := want[args[0]]
 	switch {
 	case refused == "" && code != 0:

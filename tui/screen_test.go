@@ -9,6 +9,7 @@ import (
 
 	tea "charm.land/bubbletea/v2"
 	uv "github.com/charmbracelet/ultraviolet"
+	"github.com/charmbracelet/x/ansi"
 	"github.com/charmbracelet/x/vt"
 
 	"github.com/kubectl-ml/kubectl-ml/kube/job"
@@ -49,18 +50,9 @@ func newScreen(t *testing.T, live Live, width, height int) *screen {
 
 // text is what the screen shows, without what is blank at the ends.
 func (s *screen) text() string {
-	var rows []string
-	for y := range s.emulator.Height() {
-		var row strings.Builder
-		for x := range s.emulator.Width() {
-			switch c := s.emulator.CellAt(x, y); {
-			case c == nil:
-				row.WriteByte(' ')
-			case c.Width > 0:
-				row.WriteString(c.Content)
-			}
-		}
-		rows = append(rows, strings.TrimRight(row.String(), " "))
+	rows := strings.Split(ansi.Strip(s.emulator.Render()), "\n")
+	for i, row := range rows {
+		rows[i] = strings.TrimRight(row, " \r")
 	}
 	return strings.TrimRight(strings.Join(rows, "\n"), "\n") + "\n"
 }
