@@ -117,7 +117,7 @@ var missingRights = map[string]refusals{
 	"get jobs":          {},
 	"list jobs": {
 		"run": "start the run: forbidden: needs list jobs.batch", "status": "list the jobs of run p-b: forbidden: needs list jobs.batch",
-		"runs": "list the jobs of the runs: forbidden: needs list jobs.batch", "cancel": "needs list jobs.batch",
+		"cancel": "needs list jobs.batch",
 	},
 	"watch jobs":                    {},
 	"create jobs":                   {"run": "start the run: forbidden: needs create jobs.batch"},

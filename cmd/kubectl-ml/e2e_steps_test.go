@@ -174,7 +174,7 @@ func (e *e2e) failures() {
 		name, stage, want string
 		code              int
 	}{
-		{"image", "    image: docker.io/kubectl-ml/none:1.0\n    command: [x]\n", "ImagePull", 4},
+		{"image", "    image: localhost:1/none:1.0\n    command: [x]\n", "ImagePull", 4},
 		{"secret", "    image: " + image + "\n    command: [python3]\n    envFrom: [{secretRef: {name: none}}]\n", "secret", 4},
 		{"gpus", "    image: " + image + "\n    command: [python3]\n    gpus: 64\n", "Insufficient nvidia.com/gpu", 4},
 		{"killed", "    image: " + image + "\n    command: [sh, -c, 'kill -9 $$']\n", "137", 3},

@@ -88,8 +88,11 @@ func next(r Run, live Live, now time.Time) step {
 		case stop:
 			s.deletes = append(s.deletes, liveJobs(planned, &st)...)
 			if !workDone(&st) && st.State != Skipped {
-				st.State, st.Reason, st.Message = r.State, "", r.Message
-				st.Finished = &now
+				// What it was waiting for to the end says more than that it was ended.
+				if st.State != Pending || st.Message == "" {
+					st.Reason, st.Message = "", r.Message
+				}
+				st.State, st.Finished = r.State, &now
 			}
 			record(&s, r, &st)
 		case st.State == Waiting && st.Reason == "", st.State == Pending, st.State == Running:

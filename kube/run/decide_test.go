@@ -40,11 +40,11 @@ func TestStagesFollowTheirJobs(t *testing.T) {
 		},
 		{
 			"pending says why", two().noted("a").job("a", job.Pending, because("Unschedulable", "no GPUs")),
-			[]string{"run Pending: stage a: no GPUs", "a Pending (Unschedulable): no GPUs", "b Waiting (needs a)"},
+			[]string{"run Pending: stage a: Unschedulable: no GPUs", "a Pending (Unschedulable): no GPUs", "b Waiting (needs a)"},
 		},
 		{
 			"suspended is pending", two().noted("a").job("a", job.Suspended, because("Queued", "waits for quota")),
-			[]string{"run Pending: stage a: waits for quota", "a Pending (Suspended): waits for quota", "b Waiting (needs a)"},
+			[]string{"run Pending: stage a: Suspended: waits for quota", "a Pending (Suspended): waits for quota", "b Waiting (needs a)"},
 		},
 		{
 			"running", two().noted("a").job("a", job.Running),

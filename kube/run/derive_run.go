@@ -2,6 +2,7 @@ package run
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -67,17 +68,25 @@ func runState(r *Run, now time.Time) (state State, message string) {
 func pendingText(r *Run) string {
 	for _, s := range r.Now {
 		if s.State == Pending && s.Message != "" {
-			return fmt.Sprintf("stage %s: %s", s.Name, s.Message)
+			why := s.Message
+			if !strings.Contains(why, s.Reason) {
+				why = s.Reason + ": " + why
+			}
+			return fmt.Sprintf("stage %s: %s", s.Name, why)
 		}
 	}
 	return ""
 }
 
 func timeoutText(r *Run) string {
-	if r.Timeout == nil {
-		return "the run did not end in time"
+	text := "the run did not end in time"
+	if r.Timeout != nil {
+		text = fmt.Sprintf("the run did not end within %s", r.Timeout.Duration)
 	}
-	return fmt.Sprintf("the run did not end within %s", r.Timeout.Duration)
+	if waits := pendingText(r); waits != "" {
+		text += "; " + waits
+	}
+	return text
 }
 
 func cancelText(m *Mark) string {

@@ -148,7 +148,8 @@ func openRuns(ctx context.Context, c *client.Client, ns string, open []corev1.Co
 	}
 	opts := metav1.ListOptions{LabelSelector: kube.Selector(nil) + "," + kube.LabelRun + "," + kube.LabelStage}
 	jobs, err := c.Kube.BatchV1().Jobs(ns).List(ctx, opts)
-	if err != nil {
+	unseen := apierrors.IsForbidden(err)
+	if err != nil && !unseen {
 		return nil, c.Explain("list the jobs of the runs", err)
 	}
 	pods, err := c.Kube.CoreV1().Pods(ns).List(ctx, opts)
@@ -168,12 +169,15 @@ func openRuns(ctx context.Context, c *client.Client, ns string, open []corev1.Co
 			continue
 		}
 		live := lives[rec.Namespace+"/"+rec.Name]
-		if live.Jobs == nil {
+		if live.Jobs == nil && !unseen {
 			live.Jobs = map[string]job.JobFact{} // somebody looked, and there are none
 		}
 		// Deployments are left out here: reading each would cost a request a run. Their stage shows as started.
 		s := Summarize(Derive(rec, live, time.Now()))
 		s.Labels = cm.Labels
+		if unseen {
+			s.Message = "its Jobs cannot be seen: needs list jobs.batch"
+		}
 		out[key] = s
 	}
 	return out, nil
