@@ -10,10 +10,8 @@ import (
 	"os"
 	"strings"
 
-	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
-	"k8s.io/klog/v2"
 
 	"github.com/kubectl-ml/kubectl-ml/kube/pipeline"
 	"github.com/kubectl-ml/kubectl-ml/views"
@@ -21,8 +19,6 @@ import (
 
 // Main runs one command line and returns the exit code. Errors are printed to the error stream.
 func Main(ctx context.Context, args []string, streams genericiooptions.IOStreams, getenv func(string) string) int {
-	// client-go logs what it also returns as errors; its lines would stand in the middle of a tree or of JSON.
-	klog.SetLogger(logr.Discard())
 	f := NewFactory(streams, getenv)
 	cmd := NewRoot(f)
 	cmd.SetArgs(args)

@@ -3,6 +3,7 @@ package tui
 import (
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -32,7 +33,8 @@ func newScreen(t *testing.T, live Live, width, height int) *screen {
 	if _, err := s.emulator.Write([]byte("\x1b[20h")); err != nil { // a line feed is a new line
 		t.Fatal(err)
 	}
-	live.In, live.Out, live.Env = s.emulator, s.emulator, []string{"TERM=xterm-256color"}
+	// Its WriteString is not the locked one: only Write may be seen.
+	live.In, live.Out, live.Env = s.emulator, struct{ io.Writer }{s.emulator}, []string{"TERM=xterm-256color"}
 	s.program = live.program(t.Context(), tea.WithWindowSize(width, height))
 	go func() {
 		defer close(s.ended)

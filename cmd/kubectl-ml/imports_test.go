@@ -36,7 +36,7 @@ var (
 // names a folder above it.
 var rooms = []room{
 	{dir: "cmd", uses: nil, never: slices.Concat(flags, terminal, cluster)},
-	{dir: "cmd/kubectl-ml", uses: []string{"plugin"}, never: slices.Concat(flags, terminal, cluster, []string{"k8s.io"})},
+	{dir: "cmd/kubectl-ml", uses: []string{"plugin"}, never: slices.Concat(flags, terminal, cluster, []string{"k8s.io"}), but: []string{"k8s.io/klog/v2"}},
 	{dir: "cmd/gen-docs", uses: []string{"plugin", "views", "kube"}, never: slices.Concat(terminal, cluster)},
 	{
 		dir: "plugin", uses: []string{"tui", "views", "kube", "docs/examples"}, never: slices.Concat(terminal, cluster),

@@ -208,15 +208,15 @@ func (f *JobFact) progress(j *batchv1.Job) {
 	f.State = Pending
 	var waits *PodFact
 	for i := range f.Pods {
-		switch p := &f.Pods[i]; {
-		case p.State == Running:
+		switch p := &f.Pods[i]; p.State {
+		case Running:
 			f.State = Running
 			if p.Reason != "" && waits == nil { // a container of it crashes or waits
 				waits = p
 			}
-		case p.State == Succeeded: // the controller has not counted it yet
+		case Succeeded: // the controller has not counted it yet
 			f.State = Running
-		case p.State == Pending, p.State == StateLost:
+		case Pending, StateLost:
 			if waits == nil || waits.State == Running {
 				waits = p
 			}

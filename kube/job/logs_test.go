@@ -34,11 +34,12 @@ func numbered(from, n int) []logText {
 	return out
 }
 
-func wantNumbered(t *testing.T, got []string, pod string, n int) {
+// wantNumbered wants the first n lines of pod a, each once.
+func wantNumbered(t *testing.T, got []string, n int) {
 	t.Helper()
 	var want []string
 	for i := range n {
-		want = append(want, fmt.Sprintf("%s line %d", pod, i))
+		want = append(want, fmt.Sprintf("a line %d", i))
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %d lines %q\nwant %d", len(got), got, n)
@@ -59,7 +60,7 @@ func TestFollowResumesBrokenConnections(t *testing.T) {
 	if err := f.wait(t); err != nil {
 		t.Fatal(err)
 	}
-	wantNumbered(t, f.texts(), "a", 120)
+	wantNumbered(t, f.texts(), 120)
 	if f.report.Lines != 120 || !slices.Equal(f.report.Pods, []string{"a"}) || len(f.report.Errors) > 0 {
 		t.Errorf("report %+v", f.report)
 	}
@@ -81,7 +82,7 @@ func TestFollowSurvivesAnOutage(t *testing.T) {
 	if err := f.wait(t); err != nil {
 		t.Fatal(err)
 	}
-	wantNumbered(t, f.texts(), "a", 20)
+	wantNumbered(t, f.texts(), 20)
 }
 
 // wakeSoon makes until look again without a line.
@@ -181,7 +182,7 @@ func TestFollowAndDeletedPod(t *testing.T) {
 	if err := f.wait(t); err != nil {
 		t.Fatal(err)
 	}
-	wantNumbered(t, f.texts(), "a", 3)
+	wantNumbered(t, f.texts(), 3)
 }
 
 func TestFollowLeavesDeadStreams(t *testing.T) {
@@ -196,7 +197,7 @@ func TestFollowLeavesDeadStreams(t *testing.T) {
 	if err := f.wait(t); err != nil {
 		t.Fatal(err)
 	}
-	wantNumbered(t, f.texts(), "a", 3)
+	wantNumbered(t, f.texts(), 3)
 }
 
 func TestFollowEndsWithItsContext(t *testing.T) {
@@ -314,7 +315,7 @@ func TestLogsEndByThePodsAlone(t *testing.T) {
 		if err := r.follow(t.Context(), done); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		wantNumbered(t, s.texts(), "a", 3)
+		wantNumbered(t, s.texts(), 3)
 		if (done != nil) != (len(r.report.Errors) == 1) {
 			t.Errorf("%s: errors %v", name, r.report.Errors)
 		}
