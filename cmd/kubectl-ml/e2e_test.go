@@ -133,7 +133,8 @@ type result struct {
 
 func (e *e2e) run(limit time.Duration, name string, args ...string) result {
 	e.t.Helper()
-	ctx, cancel := context.WithTimeout(e.t.Context(), limit)
+	// Cleaning up goes on when the test's own context is over.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(e.t.Context()), limit)
 	defer cancel()
 	cmd, out, errOut := e.command(ctx, name, args...)
 	err := cmd.Run()
