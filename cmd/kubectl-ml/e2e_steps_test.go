@@ -177,12 +177,12 @@ func (e *e2e) failures() {
 		{"image", "    image: localhost:1/none:1.0\n    command: [x]\n", "ImagePull", 4},
 		{"secret", "    image: " + image + "\n    command: [python3]\n    envFrom: [{secretRef: {name: none}}]\n", "secret", 4},
 		{"gpus", "    image: " + image + "\n    command: [python3]\n    gpus: 64\n", "Insufficient nvidia.com/gpu", 4},
-		{"killed", "    image: " + image + "\n    command: [sh, -c, 'kill -9 $$']\n", "137", 3},
+		{"killed", "    image: " + image + "\n    command: [sh, -c, 'python3 -c \"import os; os.kill(os.getpid(), 9)\"; exit $?']\n", "137", 3},
 		{"json", "    image: " + image + "\n    command: [sh, -c, 'echo \"{\\\"metrics\\\": {\" > /dev/termination-log']\n", "/dev/termination-log", 3},
 		{"missing", "    image: " + image + "\n    command: [no-such-program]\n", "no-such-program", 3},
 	} {
 		file := e.pipeline("fail-"+tc.name, "\n  - name: only\n"+tc.stage)
-		j := e.parse(e.ml(tc.code, "run", "-f", file, "--timeout", "20s", "-o", "json"))
+		j := e.parse(e.ml(tc.code, "run", "-f", file, "--timeout", "15s", "-o", "json"))
 		e.lastRun = j.Metadata.Name
 		text := j.Message
 		for _, s := range j.Status {
