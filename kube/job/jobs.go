@@ -229,7 +229,11 @@ func (f *JobFact) progress(j *batchv1.Job) {
 	case waits != nil:
 		f.Reason, f.Message = waits.Reason, waits.Message
 		if n := f.count(Pending); n > 1 || f.State == Running && n > 0 {
-			f.Message = fmt.Sprintf("%s (%d of %d pods wait)", f.Message, n, f.count(Pending)+f.count(Running))
+			wait := fmt.Sprintf("%d of %d pods wait", n, f.count(Pending)+f.count(Running))
+			if f.Message != "" {
+				wait = f.Message + " (" + wait + ")"
+			}
+			f.Message = wait
 		}
 	case f.State == Running:
 	case j.Spec.ManagedBy != nil && *j.Spec.ManagedBy != batchv1.JobControllerName:

@@ -74,6 +74,7 @@ func TestDecodeJob(t *testing.T) {
 		"managed":       {edit(jobWith(), func(j *batchv1.Job) { j.Spec.ManagedBy = ptr("kueue.x-k8s.io/multikueue") }), nil, Pending, "ManagedBy: run by kueue.x-k8s.io/multikueue, not by the cluster's own controller"},
 		"unschedulable": {jobWith(), []*corev1.Pod{unschedulable}, Pending, "Unschedulable: 0/5 nodes are available: 5 Insufficient nvidia.com/gpu."},
 		"one of two":    {jobWith(), []*corev1.Pod{running(pod("b", -1)), unschedulable}, Running, "Unschedulable: 0/5 nodes are available: 5 Insufficient nvidia.com/gpu. (1 of 2 pods wait)"},
+		"just made":     {jobWith(), []*corev1.Pod{waitingFor("ContainerCreating", ""), waitingFor("ContainerCreating", "")}, Pending, "ContainerCreating: 2 of 2 pods wait"},
 		"running":       {jobWith(), []*corev1.Pod{running(pod("b", -1))}, Running, ""},
 		"not counted":   {jobWith(), []*corev1.Pod{exited(0, "Completed", "")}, Running, ""},
 		"unseen pods":   {edit(jobWith(), func(j *batchv1.Job) { j.Status.Ready = ptr(int32(1)); j.Status.Active = 1 }), nil, Running, ""},
