@@ -15,11 +15,15 @@ func Gates(r run.Run) Table {
 				value = Float(*v.Value)
 			}
 			tone := map[pipeline.GateState]Tone{pipeline.Pass: Good, pipeline.Fail: Bad, pipeline.Waiting: Warn}[v.State]
-			reason := v.Reason
+			verdict, reason := string(v.State), v.Reason
 			if st.Approved != nil && v.State != pipeline.Pass {
+				// A breach stays one, whoever lets it pass; nobody waits any more.
+				if v.State == pipeline.Waiting {
+					verdict, tone = "Approved", Good
+				}
 				reason = "approved by " + st.Approved.By + orNothing(": ", st.Approved.Reason)
 			}
-			t.Rows = append(t.Rows, []Cell{Text(st.Name), Text(gateText(v.Gate)), Text(value), Toned(string(v.State), tone), Text(reason)})
+			t.Rows = append(t.Rows, []Cell{Text(st.Name), Text(gateText(v.Gate)), Text(value), Toned(verdict, tone), Text(reason)})
 		}
 	}
 	return t
