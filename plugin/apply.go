@@ -97,7 +97,7 @@ func runApply(ctx context.Context, f *Factory, o applyOptions) error {
 		return f.list(o.Output, changes, nil)
 	}
 	if o.DryRun.server() == nil {
-		f.say("Run it with:  kubectl ml run -f %s", a.Name())
+		f.say("Run it with:  kubectl ml run -f %s%s", a.Name(), f.where())
 	}
 	return nil
 }
@@ -113,16 +113,7 @@ func (f *Factory) showApplication(a *run.Application, o applyOptions) error {
 		}
 		return nil
 	}
-	show, err := o.Output.printer()
-	if err != nil {
-		return err
-	}
-	for _, obj := range a.Objects() {
-		if err := show(obj, f.Out); err != nil {
-			return fmt.Errorf("print an object: %w", err)
-		}
-	}
-	return nil
+	return f.objects(o.Output, a.Objects())
 }
 
 type diffOptions struct {

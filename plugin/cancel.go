@@ -72,7 +72,7 @@ func runCancel(ctx context.Context, f *Factory, o cancelOptions) error {
 		return err
 	}
 	if o.Output.table() {
-		f.say("Start what is missing again with:  kubectl ml retry %s", name)
+		f.say("Start what is missing again with:  kubectl ml retry %s%s", name, f.where())
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/charmbracelet/x/term"
@@ -92,6 +93,23 @@ func (f *Factory) configError(err error) error {
 		}
 	}
 	return &client.Error{What: "the kubeconfig cannot be used: " + err.Error(), Hint: "check it with: kubectl config view", Err: err}
+}
+
+// where are the flags by which the cluster and the namespace were chosen, for the commands that are proposed.
+func (f *Factory) where() string {
+	s := ""
+	for _, flag := range []struct{ name, value string }{
+		{"-n", *f.Config.Namespace}, {"--context", *f.Config.Context}, {"--kubeconfig", *f.Config.KubeConfig},
+	} {
+		switch {
+		case flag.value == "":
+		case strings.ContainsAny(flag.value, " \t'"):
+			s += " " + flag.name + " '" + strings.ReplaceAll(flag.value, "'", `'\''`) + "'"
+		default:
+			s += " " + flag.name + " " + flag.value
+		}
+	}
+	return s
 }
 
 // Interactive says whether a person can be asked: the input and the error stream are terminals.

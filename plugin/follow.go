@@ -69,7 +69,7 @@ func (f *Factory) verdict(r run.Run, o output) error {
 		line += ": " + views.SanitizeLine(r.Message)
 	}
 	f.print("%s\n", line)
-	for _, hint := range hints(r) {
+	for _, hint := range hints(r, f.where()) {
 		f.say("%s", hint)
 	}
 	return exitFor(r.State)
@@ -88,8 +88,8 @@ func stateText(s run.State) string {
 	return string(s)
 }
 
-// hints are the next commands that make sense for a run that rests.
-func hints(r run.Run) []string {
+// hints are the next commands that make sense for a run that rests; where are the flags that lead to it.
+func hints(r run.Run, where string) []string {
 	var bad *run.Stage
 	for i := range r.Now {
 		switch r.Now[i].State {
@@ -100,28 +100,30 @@ func hints(r run.Run) []string {
 		}
 	}
 	switch {
-	case bad == nil && (r.State == run.Cancelled || r.State == run.TimedOut):
-		return []string{"Start what is missing again with:  kubectl ml retry " + r.Name}
+	// A gate of such a run can be passed only after a retry.
+	case r.State == run.Cancelled || r.State == run.TimedOut && (bad == nil || bad.State != run.Failed):
+		return []string{"Start what is missing again with:  kubectl ml retry " + r.Name + where}
 	case bad == nil:
 		return nil
 	case bad.State == run.Failed && bad.Reason == "NotStarted":
 		// There are no logs of what never was.
-		return []string{"Try again with:  kubectl ml retry " + r.Name}
+		return []string{"Try again with:  kubectl ml retry " + r.Name + where}
 	case bad.State == run.Failed:
 		return []string{
-			fmt.Sprintf("See why with:  kubectl ml logs %s/%s", r.Name, bad.Name),
-			"Try again with:  kubectl ml retry " + r.Name,
+			fmt.Sprintf("See why with:  kubectl ml logs %s/%s%s", r.Name, bad.Name, where),
+			"Try again with:  kubectl ml retry " + r.Name + where,
 		}
 	}
-	return []string{fmt.Sprintf("Let it pass with:  kubectl ml resume %s --approve %s --reason TEXT", r.Name, bad.Name)}
+	return []string{fmt.Sprintf("Let it pass with:  kubectl ml resume %s --approve %s --reason TEXT%s", r.Name, bad.Name, where)}
 }
 
 func (f *Factory) sayLeft(name string, stalls bool) {
+	at := name + f.where()
 	if stalls {
-		f.say("Left run %s: what runs goes on, but nothing starts the next stage.\nContinue with:  kubectl ml resume %s\nEnd it with:  kubectl ml cancel %s", name, name, name)
+		f.say("Left run %s: what runs goes on, but nothing starts the next stage.\nContinue with:  kubectl ml resume %s\nEnd it with:  kubectl ml cancel %s", name, at, at)
 		return
 	}
-	f.say("Left run %s, which goes on. See it with:  kubectl ml status %s -w", name, name)
+	f.say("Left run %s, which goes on. See it with:  kubectl ml status %s -w", name, at)
 }
 
 type looker func(ctx context.Context, show func(run.Update)) (run.Run, error)

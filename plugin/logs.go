@@ -34,7 +34,10 @@ func newLogsCmd(f *Factory, do func(context.Context, *Factory, logsOptions) erro
 		Long: `Print the logs of all pods of a run (the newest by default), of one of its stages, of a Job, or of one pod.
 
 STAGE is a stage of the newest run that has it. With -f pods that are still pending are waited for, new ones join,
-restarts and lost connections are survived, and the command ends with the work. Control characters are removed.`,
+restarts and lost connections are survived, and the command ends with the work. Control characters are removed.
+
+Each of a stage's retries is a pod of its own, and all are printed. --previous is for containers that were restarted
+within their pod, as those of manifests with restartPolicy OnFailure are; --rank is for Indexed Jobs.`,
 		Example: `  kubectl ml logs train -f
   kubectl ml logs house-prices-x7k2p/train --tail 100 --grep 'loss|error'
   kubectl ml logs @latest --prefix --since 10m
@@ -80,10 +83,9 @@ func runLogs(ctx context.Context, f *Factory, o logsOptions) error {
 	if err != nil {
 		return err
 	}
-	sel := target.Pods
-	sel.Rank = o.Rank
+	target.Pods.Rank = o.Rank
 	w := f.logWriter(o)
-	report, err := job.Logs(ctx, c.Kube, c.Namespace, sel, lo, target.Done, w.line)
+	report, err := job.Logs(ctx, c.Kube, c.Namespace, target.Pods, lo, target.Done, w.line)
 	if ctx.Err() != nil {
 		return &CodeError{Code: ExitInterrupted}
 	}
@@ -98,10 +100,14 @@ func (f *Factory) logReport(c *client.Client, r job.LogReport, t run.LogTarget) 
 	if r.Dropped > 0 {
 		f.say("warning: %s cut from over-long lines", views.Bytes(r.Dropped))
 	}
-	for _, e := range r.Errors {
-		f.say("%s", clean("warning: "+e.Error()))
+	if r.Lines > 0 {
+		for _, e := range r.Errors {
+			f.say("%s", clean("warning: "+e.Error()))
+		}
 	}
 	switch {
+	case len(r.Pods) == 0 && t.Pods.Rank >= 0:
+		return fmt.Errorf("%s has no pod of rank %d: only the pods of a Job with completionMode Indexed have ranks; see them with: kubectl get pods -L batch.kubernetes.io/job-completion-index", t.What, t.Pods.Rank)
 	case len(r.Pods) == 0:
 		return fmt.Errorf("%s has no pods: they have not started yet, or are gone with their Job; see: kubectl ml status", t.What)
 	case r.Lines == 0 && len(r.Errors) > 0:

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -163,6 +164,27 @@ func (f *Factory) list(o output, items []item, table func() views.Table) error {
 		return err
 	}
 	return p(list, f.Out)
+}
+
+// objects prints objects of the cluster: as one List in JSON, which has no documents, else one by one.
+func (f *Factory) objects(o output, objects []runtime.Object) error {
+	show, err := o.printer()
+	if err != nil {
+		return err
+	}
+	if o.Format == "json" {
+		list := &corev1.List{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "List"}}
+		for _, obj := range objects {
+			list.Items = append(list.Items, runtime.RawExtension{Object: obj})
+		}
+		objects = []runtime.Object{list}
+	}
+	for _, obj := range objects {
+		if err := show(obj, f.Out); err != nil {
+			return fmt.Errorf("print an object: %w", err)
+		}
+	}
+	return nil
 }
 
 // layout fits lines to the terminal; with -o wide, and where the output is none, nothing is cut.

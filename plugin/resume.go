@@ -81,7 +81,7 @@ func runResume(ctx context.Context, f *Factory, o resumeOptions) error {
 		if err != nil {
 			return err
 		}
-		return f.detached(ctx, c, r.Name, o.Output)
+		return f.detached(ctx, c, r.Name, "resumed", o.Output)
 	}
 	return exitZero(f.follow(ctx, c, name, followOptions{Drive: true, Output: o.Output}), o.ExitZero)
 }

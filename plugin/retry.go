@@ -57,7 +57,7 @@ func runRetry(ctx context.Context, f *Factory, o retryOptions) error {
 	if o.NoWait || o.DryRun.dry() {
 		err := f.changed(o.Output, r, "starts again: "+strings.Join(again, ", "), o.DryRun)
 		if err == nil && o.Output.table() && !o.DryRun.dry() && !r.Detached {
-			f.say("Take it forward with:  kubectl ml resume %s", name)
+			f.say("Take it forward with:  kubectl ml resume %s%s", name, f.where())
 		}
 		return err
 	}

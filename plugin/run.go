@@ -159,13 +159,21 @@ func runRun(ctx context.Context, f *Factory, o runOptions) error {
 	}
 	name := p.Record.Name
 	if o.Detach {
-		return f.detached(ctx, c, name, o.Output)
+		return f.detached(ctx, c, name, created(p), o.Output)
 	}
 	if o.Output.table() {
-		f.print("run/%s created\n", name)
+		f.print("run/%s %s\n", name, created(p))
 	}
 	err = f.follow(ctx, c, name, followOptions{Drive: true, Output: o.Output})
 	return exitZero(err, o.ExitZero)
+}
+
+// created says what was done with the run's record.
+func created(p *run.Prepared) string {
+	if p.TakenUp {
+		return "taken up: it was there before"
+	}
+	return "created"
 }
 
 // clientFor is a client that can do what a dry run of that kind needs.
@@ -218,7 +226,7 @@ func problemText(p pipeline.Problem) string {
 func (f *Factory) print(format string, args ...any) { _, _ = fmt.Fprintf(f.Out, format, args...) }
 
 // detached reports a run that goes on without this client.
-func (f *Factory) detached(ctx context.Context, c *client.Client, name string, o output) error {
+func (f *Factory) detached(ctx context.Context, c *client.Client, name, done string, o output) error {
 	if !o.table() {
 		r, err := run.Get(ctx, c, name)
 		if err != nil {
@@ -226,8 +234,8 @@ func (f *Factory) detached(ctx context.Context, c *client.Client, name string, o
 		}
 		return f.one(o, runItem(r))
 	}
-	f.print("run/%s created\n", name)
-	f.say("Follow it with:  kubectl ml status %s -w\nRead its logs with:  kubectl ml logs %s -f", name, name)
+	f.print("run/%s %s\n", name, done)
+	f.say("Follow it with:  kubectl ml status %s -w\nRead its logs with:  kubectl ml logs %s -f", name+f.where(), name+f.where())
 	return nil
 }
 
@@ -243,16 +251,7 @@ func (f *Factory) dryRun(ctx context.Context, c *client.Client, p *run.Prepared,
 		}
 	}
 	if !o.table() && o.Format != "name" {
-		show, err := o.printer()
-		if err != nil {
-			return err
-		}
-		for _, obj := range objects {
-			if err := show(obj, f.Out); err != nil {
-				return fmt.Errorf("print an object: %w", err)
-			}
-		}
-		return nil
+		return f.objects(o, objects)
 	}
 	for _, obj := range objects {
 		if o.Format == "name" {

@@ -135,7 +135,7 @@ func runTrigger(ctx context.Context, f *Factory, o scheduleOptions) error {
 	}
 	f.print("job.batch/%s created%s\n", job, o.DryRun.suffix())
 	if !o.DryRun.dry() {
-		f.say("See what it starts with:  kubectl ml runs\nRead its own log with:  kubectl ml logs job/%s -f", job)
+		f.say("See what it starts with:  kubectl ml runs%s\nRead its own log with:  kubectl ml logs job/%s -f%s", f.where(), job, f.where())
 	}
 	return nil
 }

@@ -91,11 +91,11 @@ func (f *Factory) describe(r run.Run, o output) error {
 	if err := f.lines(lines); err != nil {
 		return err
 	}
-	for _, h := range hints(r) {
+	for _, h := range hints(r, f.where()) {
 		f.say("%s", h)
 	}
 	if r.End == nil && !r.Detached && r.State != run.AwaitingApproval {
-		f.say("If no client drives it any more, continue with:  kubectl ml resume %s", r.Name)
+		f.say("If no client drives it any more, continue with:  kubectl ml resume %s%s", r.Name, f.where())
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/kubectl-ml/kubectl-ml/kube/kubetest"
 	"github.com/kubectl-ml/kubectl-ml/kube/pipeline"
+	"github.com/kubectl-ml/kubectl-ml/kube/run"
 )
 
 // flagsAreDocumented holds the flags of a verb to what a reader needs: a text, a named value, the default in words
@@ -107,6 +108,9 @@ func TestVerbsOnACluster(t *testing.T) {
 	for _, s := range []step{
 		{"runs of nothing", call(runRuns, runsOptions{}), 0, "", "^No runs found in namespace test-"},
 		{"run", call(runRun, runOptions{File: jobs, ID: "a"}), 0, "^run/p-a created\nrun/p-a succeeded\n$", "stage report Succeeded"},
+		{"run again", call(runRun, runOptions{File: jobs, ID: "a"}), 0, "^run/p-a taken up: it was there before\nrun/p-a succeeded\n$", "stage report Succeeded"},
+		{"objects", call(runRun, runOptions{File: jobs, ID: "c", DryRun: "client", Output: output{Format: "json"}}), 0, `(?s)^\{\n    "kind": "List",.*"items": \[.*"kind": "ConfigMap".*"kind": "Job".*\]\n\}\n$`, ""},
+		{"rank", call(runLogs, logsOptions{Target: "train", Rank: 3, Tail: -1}), ExitError, "", "has no pod of rank 3: only the pods of a Job with completionMode Indexed have ranks"},
 		{"run, checked", call(runRun, runOptions{File: jobs, ID: "c", DryRun: "server"}), 0, `job.batch/p-c-train created \(server dry run\)`, ""},
 		{"status", call(runStatus, statusOptions{Run: "@latest"}), 0, "State:     Succeeded", ""},
 		{"runs", call(runRuns, runsOptions{Output: output{Format: "name"}}), 0, "^run/p-a\n$", ""},
@@ -120,8 +124,8 @@ func TestVerbsOnACluster(t *testing.T) {
 		{"suspend", call(runSuspend, scheduleOptions{Name: "p"}), 0, "^cronjob.batch/p suspended\n$", ""},
 		{"trigger", call(runTrigger, scheduleOptions{Name: "p", DryRun: "client"}), 0, `^job.batch/p-now-[a-z0-9]+ created \(dry run\)`, ""},
 		{"unsuspend", call(runUnsuspend, scheduleOptions{Name: "p"}), 0, "^cronjob.batch/p resumed\n$", ""},
-		{"detach", call(runRun, runOptions{File: "p", ID: "b", Detach: true, Driver: driver}), 0, "^run/p-b created\n$", "Follow it with:  kubectl ml status p-b -w"},
-		{"cancel", call(runCancel, cancelOptions{Run: "p-b", Yes: true, Reason: "a test"}), 0, "^run/p-b cancelled\n$", "kubectl ml retry p-b"},
+		{"detach", call(runRun, runOptions{File: "p", ID: "b", Detach: true, Driver: driver}), 0, "^run/p-b created\n$", "Follow it with:  kubectl ml status p-b -n test-.* --kubeconfig .* -w"},
+		{"cancel", call(runCancel, cancelOptions{Run: "p-b", Yes: true, Reason: "a test"}), 0, "^run/p-b cancelled\n$", "kubectl ml retry p-b -n test-"},
 		{"resume", call(runResume, resumeOptions{Run: "p-b"}), ExitCancelled, "^run/p-b cancelled: cancelled by .*: a test\n$", "stage train Cancelled"},
 		{"delete", call(runDelete, deleteOptions{Names: []string{"p-a", "run/p-b", "pipeline/p"}, Yes: true}), 0, "configmap/mlpipeline-p deleted", ""},
 	} {
@@ -156,5 +160,37 @@ func TestWrapText(t *testing.T) {
 	}
 	if got := wrapText(text, 0); got != text {
 		t.Errorf("without a width the text became %q", got)
+	}
+}
+
+func TestHints(t *testing.T) {
+	waiting := run.Stage{Name: "train", State: run.AwaitingApproval}
+	failed := run.Stage{Name: "train", State: run.Failed, Reason: "Error"}
+	for name, c := range map[string]struct {
+		state run.State
+		stage run.Stage
+		want  string
+	}{
+		"a gate waits":              {run.AwaitingApproval, waiting, "Let it pass with:  kubectl ml resume r --approve train --reason TEXT -n a"},
+		"cancelled while it waited": {run.Cancelled, waiting, "Start what is missing again with:  kubectl ml retry r -n a"},
+		"late while it waited":      {run.TimedOut, waiting, "Start what is missing again with:  kubectl ml retry r -n a"},
+		"failed":                    {run.Failed, failed, "See why with:  kubectl ml logs r/train -n a"},
+		"late after a failure":      {run.TimedOut, failed, "See why with:  kubectl ml logs r/train -n a"},
+	} {
+		r := run.Run{Record: &run.Record{Name: "r"}, State: c.state, Now: []run.Stage{c.stage}}
+		if got := hints(r, " -n a"); len(got) == 0 || got[0] != c.want {
+			t.Errorf("%s: got %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+func TestWhere(t *testing.T) {
+	b := newBench("")
+	if got := b.where(); got != "" {
+		t.Errorf("without flags: %q", got)
+	}
+	*b.Config.Namespace, *b.Config.KubeConfig = "a", "/my files/it's"
+	if got, want := b.where(), ` -n a --kubeconfig '/my files/it'\''s'`; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

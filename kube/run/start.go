@@ -45,6 +45,8 @@ type Prepared struct {
 	driver *Driver
 	// fixedID says that a run of that name is the same run, not an accident.
 	fixedID bool
+	// TakenUp says, after Create, that the run was there already.
+	TakenUp bool
 }
 
 // runID keeps a given ID that fits, shortens another to a hash, and invents one where none is given.
@@ -267,7 +269,7 @@ func (p *Prepared) createRecord(ctx context.Context, c *client.Client) (*corev1.
 		if apierrors.IsAlreadyExists(err) && p.fixedID {
 			_, there, err := getRecord(ctx, c, rec.Name)
 			if err == nil {
-				p.Record = there
+				p.Record, p.TakenUp = there, true
 			}
 			return nil, err
 		}
