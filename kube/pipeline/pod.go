@@ -37,7 +37,7 @@ func (b builder) podTemplate() (corev1.PodTemplateSpec, error) {
 		return corev1.PodTemplateSpec{}, err
 	}
 	b.scope.params = params
-	document := text(map[string]any(params))
+	document := text(params)
 	if len(document) > maxParams {
 		return corev1.PodTemplateSpec{}, fmt.Errorf("stage %s: its parameters are %d bytes of JSON, at most %d fit: put large values into a file of the source or the workspace", s.Name, len(document), maxParams)
 	}

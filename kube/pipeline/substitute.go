@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 )
@@ -212,6 +213,10 @@ func lookup(r reference, result Result) (any, error) {
 	switch r.part {
 	case "metrics":
 		if v, ok := result.Metrics[r.key]; ok {
+			// Metrics have one type, but who passes on a count means a whole number.
+			if whole := int64(v); float64(whole) == v && math.Abs(v) < 1<<53 {
+				return whole, nil
+			}
 			return v, nil
 		}
 		return nil, missing(slices.Collect(maps.Keys(result.Metrics)))

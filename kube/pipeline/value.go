@@ -30,6 +30,37 @@ func (p *Params) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
+// MarshalJSON writes a whole float64 with a decimal point, so that it is read as a float again, by us and by Python.
+func (p Params) MarshalJSON() ([]byte, error) {
+	if p == nil {
+		return []byte("null"), nil
+	}
+	return plainJSON(pointed(map[string]any(p)))
+}
+
+// pointed is v with whole floats as numbers that have a decimal point.
+func pointed(v any) any {
+	switch t := v.(type) {
+	case float64:
+		if t == math.Trunc(t) && math.Abs(t) < 1e15 {
+			return json.Number(strconv.FormatFloat(t, 'f', 1, 64))
+		}
+	case []any:
+		out := make([]any, len(t))
+		for i := range t {
+			out[i] = pointed(t[i])
+		}
+		return out
+	case map[string]any:
+		out := make(map[string]any, len(t))
+		for k := range t {
+			out[k] = pointed(t[k])
+		}
+		return out
+	}
+	return v
+}
+
 // decodeValue reads one JSON value, with whole numbers as int64.
 func decodeValue(data []byte) (any, error) {
 	d := json.NewDecoder(bytes.NewReader(data))
@@ -88,13 +119,20 @@ func text(v any) string {
 	case float64:
 		return formatFloat(t)
 	}
+	data, err := plainJSON(v)
+	if err != nil {
+		return fmt.Sprint(v)
+	}
+	return string(data)
+}
+
+// plainJSON is v as JSON that leaves <, > and & readable.
+func plainJSON(v any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		return fmt.Sprint(v)
-	}
-	return strings.TrimSuffix(b.String(), "\n")
+	err := e.Encode(v)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
 // formatFloat writes a number without exponent where people would, and in its shortest exact form.
