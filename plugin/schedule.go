@@ -69,7 +69,9 @@ func newScheduleChangeCmd(f *Factory, use, short string, do func(context.Context
 
 // scheduleName takes a schedule as -o name and as changes print it.
 func scheduleName(arg string) string {
-	return strings.TrimPrefix(strings.TrimPrefix(arg, "schedule/"), "cronjob.batch/")
+	name := strings.TrimPrefix(strings.TrimPrefix(arg, "schedule/"), "cronjob.batch/")
+	// PIPELINE/STAGE, as runs are addressed, is the CronJob PIPELINE-STAGE.
+	return strings.ReplaceAll(name, "/", "-")
 }
 
 func runSchedules(ctx context.Context, f *Factory, o scheduleOptions) error {

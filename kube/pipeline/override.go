@@ -149,32 +149,41 @@ func convert(value string, standard any) (any, error) {
 		return value, nil
 	case bool:
 		if value != "true" && value != "false" {
-			return nil, fmt.Errorf("%q is not a bool: write true or false", value)
+			return nil, fmt.Errorf("%q is not a bool: write true or false", clip(value))
 		}
 		return value == "true", nil
 	case int, int64:
 		n, err := strconv.ParseInt(value, 10, 64)
 		if errors.Is(err, strconv.ErrRange) {
-			return nil, fmt.Errorf("%q does not fit 64 bits", value)
+			return nil, fmt.Errorf("%q does not fit 64 bits", clip(value))
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%q is not an int, as its default %s is", value, text(standard))
+			return nil, fmt.Errorf("%q is not an int, as its default %s is", clip(value), text(standard))
 		}
 		return n, nil
 	case float64:
 		f, err := strconv.ParseFloat(value, 64)
 		if err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
-			return nil, fmt.Errorf("%q is not a finite number, as its default %s is", value, text(standard))
+			return nil, fmt.Errorf("%q is not a finite number, as its default %s is", clip(value), text(standard))
 		}
 		return f, nil
 	case []any, map[string]any:
 		v, err := decodeValue([]byte(value))
 		if err != nil || describe(v) != describe(standard) {
-			return nil, fmt.Errorf("%q is not a JSON %s, such as %s", value, describe(standard), text(standard))
+			return nil, fmt.Errorf("%q is not a JSON %s, such as %s", clip(value), describe(standard), text(standard))
 		}
 		return v, nil
 	}
 	return nil, fmt.Errorf("its default has no type that a value could have")
+}
+
+// clip shortens a value for a message: --set-file may have read a large one.
+func clip(value string) string {
+	const most = 60
+	if len(value) <= most {
+		return value
+	}
+	return strings.ToValidUTF8(value[:most], "") + "..."
 }
 
 // mergedParams is a new map of copies; later maps win.
