@@ -102,7 +102,7 @@ func deriveStage(rec *Record, p *pipeline.PlannedStage, live Live, now time.Time
 			st.State = Reused
 			return st
 		}
-		judge(&st, p)
+		judge(&st, p, rec.Cancel != nil)
 		return st
 	}
 	if !p.Selected {
@@ -117,7 +117,7 @@ func deriveStage(rec *Record, p *pipeline.PlannedStage, live Live, now time.Time
 	if st.State == Waiting {
 		st.State, st.Reason = waitsFor(rec, p, done)
 	}
-	judge(&st, p)
+	judge(&st, p, rec.Cancel != nil)
 	return st
 }
 
@@ -161,7 +161,7 @@ func phrase(s State) string {
 }
 
 // judge applies the gates to a stage whose work has succeeded.
-func judge(st *Stage, p *pipeline.PlannedStage) {
+func judge(st *Stage, p *pipeline.PlannedStage, cancelled bool) {
 	if st.State != Succeeded || len(p.Gates) == 0 {
 		return
 	}
@@ -181,7 +181,7 @@ func judge(st *Stage, p *pipeline.PlannedStage) {
 	switch {
 	case len(failed) > 0:
 		st.State, st.Reason, st.Message = GateFailed, "Gate", strings.Join(failed, "; ")
-	case len(waiting) > 0:
+	case len(waiting) > 0 && !cancelled: // nobody is asked any more
 		st.State, st.Reason, st.Message = AwaitingApproval, "Approval", strings.Join(waiting, "; ")
 	}
 }

@@ -67,6 +67,9 @@ func emptyLive() Live {
 	return Live{Jobs: map[string]job.JobFact{}, TTL: map[string]bool{}, Deployments: map[string]*appsv1.Deployment{}}
 }
 
+// podsLate is after how long it is worth a word that a Job has no pods yet.
+const podsLate = 10 * time.Second
+
 // liveObjects reads the Jobs, pods and Deployments of a run. Without the right to see pods (unseen) the Jobs still
 // tell of everything but results.
 func liveObjects(ctx context.Context, c *client.Client, rec *Record) (live Live, unseen, err error) {
@@ -99,8 +102,12 @@ func liveObjects(ctx context.Context, c *client.Client, rec *Record) (live Live,
 			continue
 		}
 		fact := job.DecodeJob(j, byJob[j.Name])
-		if unseen != nil && fact.Reason == "NoPods" {
+		switch {
+		case fact.Reason != "NoPods":
+		case unseen != nil:
 			fact.Reason, fact.Message = "PodsUnseen", "its pods cannot be seen: needs list pods"
+		case time.Since(fact.Created) < podsLate:
+			fact.Reason, fact.Message = "", ""
 		}
 		live.Jobs[j.Name] = fact
 		live.TTL[j.Name] = j.Spec.TTLSecondsAfterFinished != nil
