@@ -1,5 +1,5 @@
 # Everything here needs Go, git and make, and nothing else: `make help` says what there is.
-# The first `make test`, `e2e` or `demo` on a machine builds a Kubernetes control plane (some ten minutes on two
+# The first `make test`, `e2e` or `demo` on a machine builds a Kubernetes control plane (ten to fifteen minutes on two
 # cores, into ~/.cache/kubectl-ml); after that it starts in seconds.
 
 .DEFAULT_GOAL := help

@@ -20,7 +20,7 @@ import (
 type followOptions struct {
 	// Drive takes the run forward; without it the run is only watched.
 	Drive bool
-	// Limit bounds the watching, 0 is without.
+	// Limit bounds the watching of a run that is not driven, 0 is without.
 	Limit  time.Duration
 	Output output
 }
@@ -28,15 +28,10 @@ type followOptions struct {
 // follow shows a run until it ends or needs a person, prints it, and gives its verdict as an error with an exit code.
 func (f *Factory) follow(ctx context.Context, c *client.Client, name string, o followOptions) error {
 	look := func(ctx context.Context, show func(run.Update)) (run.Run, error) {
-		if o.Limit > 0 {
-			var cancel context.CancelFunc
-			ctx, cancel = context.WithTimeoutCause(ctx, o.Limit, fmt.Errorf("%w within %s", run.ErrWaited, o.Limit))
-			defer cancel()
-		}
 		if o.Drive {
 			return run.Drive(ctx, c, name, show)
 		}
-		return run.Follow(ctx, c, name, show)
+		return run.Wait(ctx, c, name, o.Limit, show)
 	}
 	show := f.followPlain
 	if f.Interactive() {

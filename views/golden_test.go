@@ -85,6 +85,5 @@ func TestTreeGoldens(t *testing.T) {
 	}
 	columns := []Column{{Name: "NAME"}, {Name: "STATE"}, {Name: "AGE", Right: true}}
 	golden(t, "tree", Tree(columns, roots, LineOptions{}))
-	golden(t, "tree-ascii", Tree(columns, roots, LineOptions{ASCII: true, NoHeaders: true}))
 	golden(t, "tree-20", Tree(columns, roots, LineOptions{Width: 20}))
 }

@@ -119,13 +119,6 @@ func Bar(fraction float64, width int) string {
 	return b.String()
 }
 
-// BarASCII is Bar for terminals without block characters: ####....
-func BarASCII(fraction float64, width int) string {
-	width = max(width, 0)
-	full := barUnits(fraction, width)
-	return strings.Repeat("#", full) + strings.Repeat(".", width-full)
-}
-
 // barUnits is how many of n units are full: all only at 1, none only at 0.
 func barUnits(fraction float64, n int) int {
 	switch {

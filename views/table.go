@@ -62,8 +62,6 @@ type LineOptions struct {
 	// Width is the cells a line may take, 0 without limit. To fit, the widest columns are cut first, to
 	// no less than their Min; then the line is cut.
 	Width int
-	// ASCII draws the guides of a tree without line-drawing characters.
-	ASCII bool
 }
 
 // Line is one line of sanitized text as spans of one tone each, padding included.

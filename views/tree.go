@@ -14,9 +14,6 @@ type guides struct{ child, last, pass, none string }
 func Tree(columns []Column, roots []Node, o LineOptions) []Line {
 	g := newGrid(columns, count(roots), o)
 	marks := guides{child: "├─ ", last: "└─ ", pass: "│  ", none: "   "}
-	if o.ASCII {
-		marks = guides{child: "|- ", last: "`- ", pass: "|  ", none: "   "}
-	}
 	for _, root := range roots {
 		g.add(root.Cells, "")
 		g.branch(root.Children, "", marks)
