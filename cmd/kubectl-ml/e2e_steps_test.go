@@ -114,13 +114,14 @@ func (e *e2e) retry() {
 }
 
 func (e *e2e) killed() {
-	cmd, _ := e.start("run", "-f", e.file, "--set", "pace=0.1")
+	// The training is long enough to be met while it runs.
+	cmd, _ := e.start("run", "-f", e.file, "--set", "pace=0.3")
 	name := e.newest()
-	e.await(name, "features", "Running")
+	e.await(name, "train", "Running")
 	e.kill(cmd)
 	_ = cmd.Wait()
-	e.await(name, "features", "Succeeded")
-	e.must(e.jobs(name) == 2, "somebody started another stage")
+	e.await(name, "train", "Succeeded")
+	e.must(e.jobs(name) == 3, "somebody started another stage")
 	j := e.parse(e.ok("resume", name, "-o", "json"))
 	e.must(j.State == "Succeeded" && e.jobs(name) == 4, "%d jobs: %+v", e.jobs(name), j)
 }
@@ -139,7 +140,7 @@ func (e *e2e) jobs(name string) int {
 }
 
 func (e *e2e) twoClients() {
-	first, _ := e.start("run", "-f", e.file, "--set", "pace=0.1")
+	first, _ := e.start("run", "-f", e.file, "--set", "pace=0.3")
 	name := e.newest()
 	second, _ := e.start("resume", name)
 	e.await(name, "train", "Running")
