@@ -98,7 +98,7 @@ func (e *e2e) gate() {
 func (e *e2e) cancel() {
 	cmd, _ := e.start("run", "-f", e.file, "--set", "pace=2")
 	name := e.newest()
-	j := e.await(name, "train", "Running")
+	j := e.awaitTraining(name, "Running")
 	e.ok("cancel", name, "--yes", "--reason", "too slow")
 	_ = cmd.Wait()
 	e.must(cmd.ProcessState.ExitCode() == 6, "run ended with %d", cmd.ProcessState.ExitCode())
@@ -114,13 +114,12 @@ func (e *e2e) retry() {
 }
 
 func (e *e2e) killed() {
-	// The training is long enough to be met while it runs.
 	cmd, _ := e.start("run", "-f", e.file, "--set", "pace=0.3")
 	name := e.newest()
-	e.await(name, "train", "Running")
+	e.awaitTraining(name, "Running")
 	e.kill(cmd)
 	_ = cmd.Wait()
-	e.await(name, "train", "Succeeded")
+	e.awaitTraining(name, "Succeeded")
 	e.must(e.jobs(name) == 3, "somebody started another stage")
 	j := e.parse(e.ok("resume", name, "-o", "json"))
 	e.must(j.State == "Succeeded" && e.jobs(name) == 4, "%d jobs: %+v", e.jobs(name), j)
@@ -143,7 +142,7 @@ func (e *e2e) twoClients() {
 	first, _ := e.start("run", "-f", e.file, "--set", "pace=0.3")
 	name := e.newest()
 	second, _ := e.start("resume", name)
-	e.await(name, "train", "Running")
+	e.awaitTraining(name, "Running")
 	e.kill(first)
 	_ = first.Wait()
 	e.must(second.Wait() == nil, "the second client failed")

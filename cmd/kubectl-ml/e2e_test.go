@@ -224,20 +224,20 @@ func (e *e2e) status(name string) runJSON {
 	return e.parse(e.ok("status", name, "-o", "json"))
 }
 
-// await polls until a run's stage is in a state.
-func (e *e2e) await(name, stage, state string) runJSON {
+// awaitTraining polls until a run's stage train is in a state. It is the one that lasts long enough to be met.
+func (e *e2e) awaitTraining(name, state string) runJSON {
 	e.t.Helper()
 	deadline := time.Now().Add(stageLimit)
 	for time.Now().Before(deadline) {
 		j := e.status(name)
 		for _, s := range j.Status {
-			if s.Name == stage && s.State == state {
+			if s.Name == "train" && s.State == state {
 				return j
 			}
 		}
 		time.Sleep(500 * time.Millisecond)
 	}
-	e.t.Fatalf("stage %s of run %s did not become %s: %+v", stage, name, state, e.status(name))
+	e.t.Fatalf("the training of run %s did not become %s: %+v", name, state, e.status(name))
 	return runJSON{}
 }
 
