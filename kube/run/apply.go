@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -93,22 +94,23 @@ func (d *Driver) schedule(p *pipeline.Pipeline, ns string) *batchv1.CronJob {
 // Apply writes an application by server-side apply and removes the schedules that the file no longer has.
 func (a *Application) Apply(ctx context.Context, c *client.Client, dryRun []string, said func(Change)) error {
 	if a.Source != nil {
-		done := "created"
-		_, err := c.Kube.CoreV1().ConfigMaps(c.Namespace).Create(ctx, a.Source, metav1.CreateOptions{FieldManager: kube.FieldManager, DryRun: dryRun})
-		if apierrors.IsAlreadyExists(err) {
-			done, err = "unchanged", nil
-		}
+		created, err := createSource(ctx, c, a.Source, dryRun)
 		if err != nil {
-			return c.Explain("store the source folder as configmap "+a.Source.Name, err)
+			return err
 		}
-		said(Change{"configmap/" + a.Source.Name, done})
+		made := "unchanged"
+		if created {
+			made = "created"
+		}
+		said(Change{"configmap/" + a.Source.Name, made})
 	}
 	if a.Claim != nil {
-		_, err := c.Kube.CoreV1().PersistentVolumeClaims(c.Namespace).Create(ctx, a.Claim, metav1.CreateOptions{FieldManager: kube.FieldManager, DryRun: dryRun})
-		if err == nil {
+		created, err := createClaim(ctx, c, a.Claim, dryRun)
+		if err != nil {
+			return err
+		}
+		if created {
 			said(Change{"persistentvolumeclaim/" + a.Claim.Name, "created"})
-		} else if !apierrors.IsAlreadyExists(err) {
-			return c.Explain("create the workspace claim "+a.Claim.Name, err)
 		}
 	}
 	if a.usesDriver() {
@@ -116,11 +118,11 @@ func (a *Application) Apply(ctx context.Context, c *client.Client, dryRun []stri
 			return err
 		}
 	}
-	if err := a.applyPipeline(ctx, c, dryRun, said); err != nil {
+	if err := applyObject(ctx, c, c.Kube.CoreV1().ConfigMaps(c.Namespace), "configmap", a.Pipeline, dryRun, said); err != nil {
 		return err
 	}
 	for _, cj := range a.Schedules {
-		if err := applyCronJob(ctx, c, cj, dryRun, said); err != nil {
+		if err := applyObject(ctx, c, c.Kube.BatchV1().CronJobs(c.Namespace), "cronjob.batch", cj, dryRun, said); err != nil {
 			return err
 		}
 	}
@@ -142,40 +144,30 @@ func applyOptions(dryRun []string) metav1.PatchOptions {
 	return metav1.PatchOptions{FieldManager: kube.FieldManager, Force: ptr.To(true), DryRun: dryRun}
 }
 
-func (a *Application) applyPipeline(ctx context.Context, c *client.Client, dryRun []string, said func(Change)) error {
-	name := a.Pipeline.Name
-	api := c.Kube.CoreV1().ConfigMaps(c.Namespace)
+// applier is what typed clients of client-go have in common for server-side apply.
+type applier[T metav1.Object] interface {
+	Get(ctx context.Context, name string, o metav1.GetOptions) (T, error)
+	Patch(ctx context.Context, name string, kind types.PatchType, body []byte, o metav1.PatchOptions, subresources ...string) (T, error)
+}
+
+// applyObject applies one object of a kind, such as cronjob.batch, and says what that did.
+func applyObject[T metav1.Object](ctx context.Context, c *client.Client, api applier[T], kind string, object T, dryRun []string, said func(Change)) error {
+	name := object.GetName()
+	short, _, _ := strings.Cut(kind, ".")
+	what := short + " " + name
 	before, getErr := api.Get(ctx, name, metav1.GetOptions{})
 	if getErr != nil && !apierrors.IsNotFound(getErr) {
-		return c.Explain("read configmap "+name, getErr)
+		return c.Explain("read "+what, getErr)
 	}
-	body, err := json.Marshal(a.Pipeline)
+	body, err := json.Marshal(object)
 	if err != nil {
-		return fmt.Errorf("write configmap %s: %w", name, err)
+		return fmt.Errorf("write %s: %w", what, err)
 	}
 	after, err := api.Patch(ctx, name, types.ApplyPatchType, body, applyOptions(dryRun))
 	if err != nil {
-		return c.Explain("apply configmap "+name, err)
+		return c.Explain("apply "+what, err)
 	}
-	said(Change{"configmap/" + name, done(before, after, getErr)})
-	return nil
-}
-
-func applyCronJob(ctx context.Context, c *client.Client, cj *batchv1.CronJob, dryRun []string, said func(Change)) error {
-	api := c.Kube.BatchV1().CronJobs(c.Namespace)
-	before, getErr := api.Get(ctx, cj.Name, metav1.GetOptions{})
-	if getErr != nil && !apierrors.IsNotFound(getErr) {
-		return c.Explain("read cronjob "+cj.Name, getErr)
-	}
-	body, err := json.Marshal(cj)
-	if err != nil {
-		return fmt.Errorf("write cronjob %s: %w", cj.Name, err)
-	}
-	after, err := api.Patch(ctx, cj.Name, types.ApplyPatchType, body, applyOptions(dryRun))
-	if err != nil {
-		return c.Explain("apply cronjob "+cj.Name, err)
-	}
-	said(Change{"cronjob.batch/" + cj.Name, done(before, after, getErr)})
+	said(Change{kind + "/" + name, done(before, after, getErr)})
 	return nil
 }
 
@@ -253,13 +245,20 @@ func (a *Application) Files() (map[string]string, error) {
 		return nil, err
 	}
 	for _, cj := range a.Schedules {
-		text, err := yaml.Marshal(map[string]any{"spec": cj.Spec})
-		if err != nil {
-			return nil, fmt.Errorf("write cronjob %s: %w", cj.Name, err)
+		if err := scheduleFile(files, cj); err != nil {
+			return nil, err
 		}
-		files["cronjob-"+cj.Name+".yaml"] = string(text)
 	}
 	return files, nil
+}
+
+func scheduleFile(files map[string]string, cj *batchv1.CronJob) error {
+	text, err := yaml.Marshal(map[string]any{"spec": cj.Spec})
+	if err != nil {
+		return fmt.Errorf("write cronjob %s: %w", cj.Name, err)
+	}
+	files["cronjob-"+cj.Name+".yaml"] = string(text)
+	return nil
 }
 
 func sourceFiles(files map[string]string, p, source *corev1.ConfigMap) error {
@@ -317,14 +316,9 @@ func (a *Application) LiveFiles(ctx context.Context, c *client.Client) (live, me
 
 // mergeSchedules puts the CronJobs into both sides: as they are, and as a server-side dry run would leave them.
 func (a *Application) mergeSchedules(ctx context.Context, c *client.Client, old []*batchv1.CronJob, live, merged map[string]string) error {
-	put := func(files map[string]string, cj *batchv1.CronJob) error {
-		text, err := yaml.Marshal(map[string]any{"spec": cj.Spec})
-		files["cronjob-"+cj.Name+".yaml"] = string(text)
-		return err
-	}
 	for _, cj := range old {
-		if err := put(live, cj); err != nil {
-			return fmt.Errorf("write cronjob %s: %w", cj.Name, err)
+		if err := scheduleFile(live, cj); err != nil {
+			return err
 		}
 	}
 	for _, cj := range a.Schedules {
@@ -336,8 +330,8 @@ func (a *Application) mergeSchedules(ctx context.Context, c *client.Client, old 
 		if err != nil {
 			return c.Explain("compare cronjob "+cj.Name, err)
 		}
-		if err := put(merged, after); err != nil {
-			return fmt.Errorf("write cronjob %s: %w", cj.Name, err)
+		if err := scheduleFile(merged, after); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -213,48 +213,56 @@ func (p *Prepared) discard(ctx context.Context, c *client.Client) bool {
 
 func (p *Prepared) createNeeds(ctx context.Context, c *client.Client) error {
 	if p.Source != nil {
-		if err := createSource(ctx, c, p.Source); err != nil {
+		if _, err := createSource(ctx, c, p.Source, nil); err != nil {
 			return err
 		}
 	}
-	return p.createClaim(ctx, c)
+	if p.Claim != nil {
+		_, err := createClaim(ctx, c, p.Claim, nil)
+		return err
+	}
+	return p.checkClaim(ctx, c)
 }
 
-// createClaim makes the workspace claim if the file gives its size, or sees that it is there.
-func (p *Prepared) createClaim(ctx context.Context, c *client.Client) error {
-	claims := c.Kube.CoreV1().PersistentVolumeClaims(c.Namespace)
+// checkClaim sees that a workspace claim is there which the file does not say how to make.
+func (p *Prepared) checkClaim(ctx context.Context, c *client.Client) error {
 	ws := p.Record.Plan.Workspace
-	switch {
-	case p.Claim != nil:
-		_, err := claims.Create(ctx, p.Claim, metav1.CreateOptions{FieldManager: kube.FieldManager})
-		if apierrors.IsForbidden(err) {
-			// Who may not make claims can still use one that is there.
-			if _, getErr := claims.Get(ctx, p.Claim.Name, metav1.GetOptions{}); getErr == nil {
-				return nil
-			}
-		}
-		if err != nil && !apierrors.IsAlreadyExists(err) {
-			return c.Explain("create the workspace claim "+p.Claim.Name, err)
-		}
-	case ws != nil:
-		_, err := claims.Get(ctx, ws.Claim, metav1.GetOptions{})
-		if apierrors.IsNotFound(err) {
-			return fmt.Errorf("the workspace claim %s does not exist in namespace %s: create it, or give spec.workspace.size to have it made", ws.Claim, c.Namespace)
-		}
-		if err != nil && !apierrors.IsForbidden(err) {
-			return c.Explain("read the workspace claim "+ws.Claim, err)
-		}
+	if ws == nil {
+		return nil
+	}
+	_, err := c.Kube.CoreV1().PersistentVolumeClaims(c.Namespace).Get(ctx, ws.Claim, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return fmt.Errorf("the workspace claim %s does not exist in namespace %s: create it, or give spec.workspace.size to have it made", ws.Claim, c.Namespace)
+	}
+	if err != nil && !apierrors.IsForbidden(err) {
+		return c.Explain("read the workspace claim "+ws.Claim, err)
 	}
 	return nil
+}
+
+// createClaim makes the workspace claim unless it is there.
+func createClaim(ctx context.Context, c *client.Client, claim *corev1.PersistentVolumeClaim, dryRun []string) (created bool, err error) {
+	claims := c.Kube.CoreV1().PersistentVolumeClaims(c.Namespace)
+	_, err = claims.Create(ctx, claim, metav1.CreateOptions{FieldManager: kube.FieldManager, DryRun: dryRun})
+	if apierrors.IsForbidden(err) {
+		// Who may not make claims can still use one that is there.
+		if _, getErr := claims.Get(ctx, claim.Name, metav1.GetOptions{}); getErr == nil {
+			return false, nil
+		}
+	}
+	if apierrors.IsAlreadyExists(err) {
+		return false, nil
+	}
+	return err == nil, c.Explain("create the workspace claim "+claim.Name, err)
 }
 
 // createSource puts the source in place; its name is its content's hash, so one that exists is the same.
-func createSource(ctx context.Context, c *client.Client, cm *corev1.ConfigMap) error {
-	_, err := c.Kube.CoreV1().ConfigMaps(c.Namespace).Create(ctx, cm, metav1.CreateOptions{FieldManager: kube.FieldManager})
-	if err != nil && !apierrors.IsAlreadyExists(err) {
-		return c.Explain("store the source folder as configmap "+cm.Name, err)
+func createSource(ctx context.Context, c *client.Client, cm *corev1.ConfigMap, dryRun []string) (created bool, err error) {
+	_, err = c.Kube.CoreV1().ConfigMaps(c.Namespace).Create(ctx, cm, metav1.CreateOptions{FieldManager: kube.FieldManager, DryRun: dryRun})
+	if apierrors.IsAlreadyExists(err) {
+		return false, nil
 	}
-	return nil
+	return err == nil, c.Explain("store the source folder as configmap "+cm.Name, err)
 }
 
 // createRecord makes the record and returns its object, or nil when a run with the given ID is there already.
