@@ -13,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
@@ -23,6 +24,8 @@ type Client struct {
 	Kube kubernetes.Interface
 	// Meta lists objects without their contents.
 	Meta metadata.Interface
+	// Dynamic reads and writes kinds that are known by discovery only.
+	Dynamic dynamic.Interface
 	// Namespace is never empty.
 	Namespace string
 	// Host is the API server's address, for messages.
@@ -42,13 +45,17 @@ func New(cfg *rest.Config, namespace string) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up the connection to %s: %w", cfg.Host, err)
 	}
+	dyn, err := dynamic.NewForConfigAndClient(dynamic.ConfigFor(cfg), hc)
+	if err != nil {
+		return nil, fmt.Errorf("set up the connection to %s: %w", cfg.Host, err)
+	}
 	cfg.ContentType = runtime.ContentTypeProtobuf
 	cfg.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
 	cs, err := kubernetes.NewForConfigAndClient(cfg, hc)
 	if err != nil {
 		return nil, fmt.Errorf("set up the connection to %s: %w", cfg.Host, err)
 	}
-	return &Client{Kube: cs, Meta: meta, Namespace: namespace, Host: cfg.Host}, nil
+	return &Client{Kube: cs, Meta: meta, Dynamic: dyn, Namespace: namespace, Host: cfg.Host}, nil
 }
 
 // WhoAmI is the user name that the API server knows the caller by, or the local user's where the server does not say.

@@ -29,32 +29,40 @@ const (
 
 // PodFact is what is worth knowing of a pod.
 type PodFact struct {
-	Name, Node string
+	Name      string `json:"name"`
+	Namespace string `json:"-"`
+	UID       string `json:"uid,omitempty"`
+	Node      string `json:"node,omitempty"`
 	// Phase is the pod's own word; State is what to show: Pending, Running, Succeeded, Failed, Terminating, Unknown.
-	Phase, State string
+	Phase string `json:"phase,omitempty"`
+	State string `json:"state"`
+	// Ready is the pod's condition of that name.
+	Ready bool `json:"ready"`
 	// Rank is the pod's completion index, -1 without one.
-	Rank int
+	Rank int `json:"rank"`
 	// Reason is one word on why it waits, failed or goes: Unschedulable, ImagePullBackOff, OOMKilled, Error, Evicted.
 	// Message is the text that goes with it. Both are empty when all is well.
-	Reason, Message string
+	Reason  string `json:"reason,omitempty"`
+	Message string `json:"message,omitempty"`
 	// Container is the container that Reason speaks of; empty when it is the pod.
-	Container string
+	Container string `json:"container,omitempty"`
 	// ExitCode is the last exit of the main container, or of the first that failed; nil while it runs and before.
-	ExitCode *int32
+	ExitCode *int32 `json:"exitCode,omitempty"`
 	// Signal is the signal that ended it, 0 for none.
-	Signal int32
+	Signal int32 `json:"signal,omitempty"`
 	// Restarts sums the restarts of all containers.
-	Restarts int32
-	Created  time.Time
+	Restarts int32     `json:"restarts"`
+	Created  time.Time `json:"created"`
 	// Started is when the main container started, Finished when the last container ended.
-	Started, Finished *time.Time
+	Started  *time.Time `json:"started,omitempty"`
+	Finished *time.Time `json:"finished,omitempty"`
 	// Result is the termination message of the main container, raw.
-	Result string
+	Result string `json:"result,omitempty"`
 	// ImageID is the resolved image of the main container.
-	ImageID string
+	ImageID string `json:"imageID,omitempty"`
 	// GPUs counts the accelerators requested; Accelerator is their resource name.
-	GPUs        int64
-	Accelerator string
+	GPUs        int64  `json:"gpus"`
+	Accelerator string `json:"accelerator,omitempty"`
 }
 
 // Final says whether the pod will never run again.
@@ -73,7 +81,7 @@ func why(reason, message string) string {
 // DecodePod reads a pod.
 func DecodePod(p *corev1.Pod) PodFact {
 	f := PodFact{
-		Name: p.Name, Node: p.Spec.NodeName, Phase: string(p.Status.Phase), Rank: PodRank(p),
+		Name: p.Name, Namespace: p.Namespace, UID: string(p.UID), Node: p.Spec.NodeName, Ready: conditionTrue(p, corev1.PodReady), Phase: string(p.Status.Phase), Rank: PodRank(p),
 		Created: p.CreationTimestamp.Time,
 	}
 	f.GPUs, f.Accelerator = accelerators(&p.Spec)
@@ -264,6 +272,11 @@ func terminationText(t *corev1.ContainerStateTerminated) string {
 		}
 	}
 	return ExplainExit(t.ExitCode, t.Reason)
+}
+
+func conditionTrue(p *corev1.Pod, kind corev1.PodConditionType) bool {
+	_, ok := condition(p, kind)
+	return ok
 }
 
 func condition(p *corev1.Pod, kind corev1.PodConditionType) (corev1.PodCondition, bool) {
