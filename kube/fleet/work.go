@@ -99,11 +99,15 @@ type Node struct {
 	// Used is Unknown when the pods of other namespaces could not be read.
 	Total int64 `json:"total"`
 	Used  int64 `json:"used"`
+	// Capacity is how many accelerators the node has: more than Total when some of them are broken.
+	Capacity int64 `json:"capacity,omitempty"`
 	// Resources are Total by extended resource or DRA driver.
-	Resources map[string]int64  `json:"resources,omitempty"`
-	Taints    []Taint           `json:"taints,omitempty"`
-	Labels    map[string]string `json:"labels,omitempty"`
-	Created   time.Time         `json:"created"`
+	Resources map[string]int64 `json:"resources,omitempty"`
+	// Wrong are the conditions beside Ready that speak of trouble: pressure, no network, what a problem detector found.
+	Wrong   []Condition       `json:"wrong,omitempty"`
+	Taints  []Taint           `json:"taints,omitempty"`
+	Labels  map[string]string `json:"labels,omitempty"`
+	Created time.Time         `json:"created"`
 }
 
 // Free is how many accelerators nobody holds; Unknown when Used is.
@@ -112,6 +116,14 @@ func (n *Node) Free() int64 {
 		return Unknown
 	}
 	return max(n.Total-n.Used, 0)
+}
+
+// Condition is a condition of a node that is not as it should be.
+type Condition struct {
+	Type    string    `json:"type"`
+	Reason  string    `json:"reason,omitempty"`
+	Message string    `json:"message,omitempty"`
+	Since   time.Time `json:"since"`
 }
 
 // Taint keeps pods away that do not tolerate it.
