@@ -118,12 +118,14 @@ func (n *Node) Free() int64 {
 	return max(n.Total-n.Used, 0)
 }
 
-// Condition is a condition of a node that is not as it should be.
+// Condition is a condition in the status of an object, whatever its kind.
 type Condition struct {
-	Type    string    `json:"type"`
+	Type string `json:"type"`
+	// Status is True, False or Unknown.
+	Status  string    `json:"status,omitempty"`
 	Reason  string    `json:"reason,omitempty"`
 	Message string    `json:"message,omitempty"`
-	Since   time.Time `json:"since"`
+	Since   time.Time `json:"since,omitzero"`
 }
 
 // Taint keeps pods away that do not tolerate it.
