@@ -149,7 +149,10 @@ func (a *api) syncNodes(ctx context.Context, d state.Dir, c state.Config) error 
 	return nil
 }
 
-// waitReady waits until every node is Ready and pods can be made in the default namespace.
+// notReady is the annotation of a simulated node that shall not be ready; its value is the kubelet's message.
+const notReady = "sandbox.kubectl-ml.dev/not-ready"
+
+// waitReady waits until every node that shall be is Ready and pods can be made in the default namespace.
 func (a *api) waitReady(ctx context.Context) error {
 	return a.wait(ctx, "the nodes to be ready", func(ctx context.Context) (bool, error) {
 		accounts, err := a.of("ServiceAccount", "default")
@@ -168,7 +171,8 @@ func (a *api) waitReady(ctx context.Context) error {
 			return false, err
 		}
 		for i := range list.Items {
-			if !condition(&list.Items[i], "Ready") {
+			_, broken := list.Items[i].GetAnnotations()[notReady]
+			if !broken && !condition(&list.Items[i], "Ready") {
 				return false, fmt.Errorf("node %s is not ready", list.Items[i].GetName())
 			}
 		}

@@ -145,9 +145,8 @@ func render(name string, d state.Dir, c state.Config) ([]byte, error) {
 			}
 			return list
 		},
-		"product":   product,
+		"gpuNodes":  gpuNodes,
 		"volumes":   func() int { return volumes },
-		"mod":       func(a, b int) int { return a % b },
 		"promLocal": func() string { return hostPort(c, prometheus) },
 		"promPort":  func() int { return PrometheusPort },
 		"nodeIP":    func() string { return nodeIP(c) },
@@ -167,12 +166,6 @@ const volumes = 16
 
 // simulatedNode is the annotation, and the taint, of simulated nodes.
 const simulatedNode = "kwok.x-k8s.io/node=fake"
-
-// product gives the simulated nodes different GPUs, so that there is something to choose between.
-func product(i int) string {
-	products := []string{"NVIDIA-A100-SXM4-80GB", "NVIDIA-H100-80GB-HBM3"}
-	return products[i%len(products)]
-}
 
 // MakeVolume makes the folder of a PersistentVolume, which pods of any user may write.
 func MakeVolume(path string) error {
