@@ -2,7 +2,6 @@ package job
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"time"
 
@@ -31,6 +30,8 @@ type JobFact struct {
 	Started, Finished *time.Time
 	// Pods are ordered by rank, then by age.
 	Pods []PodFact
+
+	verdict Verdict
 }
 
 // Final says whether the Job's outcome is decided.
@@ -50,56 +51,36 @@ func (f JobFact) GPUs() int64 {
 	return n
 }
 
-// FirstFailure is the pod that failed first: in a distributed job, the rank that the others died of. The pods that
-// were merely stopped (SIGTERM, or deleted) come after those that failed by themselves.
+// FirstFailure is the pod that failed first, see the function of that name.
 func (f JobFact) FirstFailure() (PodFact, bool) {
-	best := -1
-	for i := range f.Pods {
-		if f.Pods[i].State == Failed && (best < 0 || earlier(&f.Pods[i], &f.Pods[best])) {
-			best = i
-		}
+	if p := FirstFailure(pointers(f.Pods)); p != nil {
+		return *p, true
 	}
-	if best < 0 {
-		return PodFact{}, false
-	}
-	return f.Pods[best], true
+	return PodFact{}, false
 }
 
-// earlier orders failures by how likely they are the cause.
-func earlier(a, b *PodFact) bool {
-	if as, bs := a.Signal == 15, b.Signal == 15; as != bs {
-		return bs
-	}
-	if a.Finished == nil || b.Finished == nil {
-		return a.Finished != nil
-	}
-	if !a.Finished.Equal(*b.Finished) {
-		return a.Finished.Before(*b.Finished)
-	}
-	return a.Rank >= 0 && (b.Rank < 0 || a.Rank < b.Rank)
-}
+// Result is the termination message of the pod that speaks for the Job, see the function of that name.
+func (f JobFact) Result() string { return Result(pointers(f.Pods)) }
 
-// Result is the termination message of the pod that speaks for the Job: the last to succeed of rank 0, or of those
-// without a rank; empty when none succeeded with a message.
-func (f JobFact) Result() string {
-	best := -1
-	for i := range f.Pods {
-		p := &f.Pods[i]
-		if p.State != Succeeded || p.Result == "" {
-			continue
-		}
-		if best < 0 || p.Rank == f.Pods[best].Rank && p.Finished != nil && f.Pods[best].Finished != nil && p.Finished.After(*f.Pods[best].Finished) {
-			best = i
-		}
-	}
-	if best < 0 {
-		return ""
-	}
-	return f.Pods[best].Result
-}
+// Judge joins the Job with its pods: the state, and why it waits or failed.
+func (f JobFact) Judge(pods []*PodFact) (state, reason, message string) { return f.verdict.Judge(pods) }
 
 // DecodeJob reads a Job and the pods that it owns.
 func DecodeJob(j *batchv1.Job, pods []*corev1.Pod) JobFact {
+	f := ReadJob(j)
+	f.Pods = make([]PodFact, 0, len(pods))
+	for _, p := range pods {
+		f.Pods = append(f.Pods, DecodePod(p))
+	}
+	slices.SortStableFunc(f.Pods, func(a, b PodFact) int {
+		return cmp.Or(cmp.Compare(a.Rank, b.Rank), a.Created.Compare(b.Created), cmp.Compare(a.Name, b.Name))
+	})
+	f.State, f.Reason, f.Message = f.Judge(pointers(f.Pods))
+	return f
+}
+
+// ReadJob reads a Job without its pods. State, Reason and Message are as Judge finds them without any.
+func ReadJob(j *batchv1.Job) JobFact {
 	f := JobFact{
 		Name: j.Name, Namespace: j.Namespace, UID: string(j.UID), Created: j.CreationTimestamp.Time,
 		Active: j.Status.Active, Succeeded: j.Status.Succeeded, Failed: j.Status.Failed,
@@ -109,17 +90,11 @@ func DecodeJob(j *batchv1.Job, pods []*corev1.Pod) JobFact {
 	if j.Status.StartTime != nil {
 		f.Started = timeOf(*j.Status.StartTime)
 	}
-	f.Pods = make([]PodFact, 0, len(pods))
-	for _, p := range pods {
-		f.Pods = append(f.Pods, DecodePod(p))
+	f.verdict = Verdict{Kind: "Job", Ranked: f.Indexed, Active: f.Active, Failed: f.Failed}
+	if !f.outcome(j) {
+		f.verdict.open(j)
 	}
-	slices.SortStableFunc(f.Pods, func(a, b PodFact) int {
-		return cmp.Or(cmp.Compare(a.Rank, b.Rank), a.Created.Compare(b.Created), cmp.Compare(a.Name, b.Name))
-	})
-	if f.outcome(j) {
-		return f
-	}
-	f.progress(j)
+	f.State, f.Reason, f.Message = f.Judge(nil)
 	return f
 }
 
@@ -155,13 +130,14 @@ func (f *JobFact) outcome(j *batchv1.Job) bool {
 			}
 		}
 	}
+	v := &f.verdict
 	switch {
 	case bad != nil:
-		f.State = Failed
 		f.Finished = timeOf(bad.LastTransitionTime)
-		f.Reason, f.Message = f.failure(bad)
+		v.State, v.Reason, v.Message = Failed, bad.Reason, bad.Message
+		v.Firm = bad.Reason == batchv1.JobReasonDeadlineExceeded || bad.Reason == batchv1.JobReasonPodFailurePolicy
 	case good != nil:
-		f.State = Succeeded
+		v.State = Succeeded
 		f.Finished = timeOf(good.LastTransitionTime)
 		if j.Status.CompletionTime != nil {
 			f.Finished = timeOf(*j.Status.CompletionTime)
@@ -172,88 +148,18 @@ func (f *JobFact) outcome(j *batchv1.Job) bool {
 	return true
 }
 
-// failure says why the Job failed. A limit of the Job's own (its deadline, its failure policy) is the cause; that it ran
-// out of retries is not: then the pod that failed first tells.
-func (f *JobFact) failure(c *batchv1.JobCondition) (reason, message string) {
-	pod, ok := f.FirstFailure()
-	if !ok || pod.Reason == "" {
-		return orElse(c.Reason, Failed), c.Message
-	}
-	text := pod.Message
-	if f.Indexed && pod.Rank >= 0 {
-		text = fmt.Sprintf("rank %d: %s", pod.Rank, text)
-	}
-	switch c.Reason {
-	case batchv1.JobReasonDeadlineExceeded, batchv1.JobReasonPodFailurePolicy:
-		if c.Reason == batchv1.JobReasonPodFailurePolicy {
-			return c.Reason, orElse(c.Message, why(pod.Reason, text))
-		}
-		return c.Reason, c.Message
-	}
-	if f.Failed > 1 {
-		text = fmt.Sprintf("%s (%d pods failed)", text, f.Failed)
-	}
-	return pod.Reason, text
-}
-
-// progress tells a Job that is not decided: suspended, pending or running.
-func (f *JobFact) progress(j *batchv1.Job) {
-	if j.Spec.Suspend != nil && *j.Spec.Suspend {
-		f.State, f.Reason, f.Message = Suspended, Suspended, "suspended; it starts when spec.suspend is false"
-		if queue := j.Labels[labelQueue]; queue != "" {
-			f.Reason, f.Message = "Queued", "waits in queue "+queue+" for quota"
-		}
-		return
-	}
-	f.State = Pending
-	var waits *PodFact
-	for i := range f.Pods {
-		switch p := &f.Pods[i]; p.State {
-		case Running:
-			f.State = Running
-			if p.Reason != "" && waits == nil { // a container of it crashes or waits
-				waits = p
-			}
-		case Succeeded: // the controller has not counted it yet
-			f.State = Running
-		case Pending, StateLost:
-			if waits == nil || waits.State == Running {
-				waits = p
-			}
-		}
-	}
-	if len(f.Pods) == 0 && j.Status.Ready != nil && *j.Status.Ready > 0 {
-		f.State = Running
-	}
+// open reads what a Job that is not decided says of itself.
+func (v *Verdict) open(j *batchv1.Job) {
 	switch {
-	case waits != nil:
-		f.Reason, f.Message = waits.Reason, waits.Message
-		if n := f.count(Pending); n > 1 || f.State == Running && n > 0 {
-			wait := fmt.Sprintf("%d of %d pods wait", n, f.count(Pending)+f.count(Running))
-			if f.Message != "" {
-				wait = f.Message + " (" + wait + ")"
-			}
-			f.Message = wait
+	case j.Spec.Suspend != nil && *j.Spec.Suspend:
+		v.State, v.Reason, v.Message = Suspended, Suspended, "suspended; it starts when spec.suspend is false"
+		if queue := j.Labels[labelQueue]; queue != "" {
+			v.Reason, v.Message = "Queued", "waits in queue "+queue+" for quota"
 		}
-	case f.State == Running:
 	case j.Spec.ManagedBy != nil && *j.Spec.ManagedBy != batchv1.JobControllerName:
-		f.Reason, f.Message = "ManagedBy", "run by "+*j.Spec.ManagedBy+", not by the cluster's own controller"
-	case f.Failed > 0:
-		f.Reason, f.Message = "Retrying", fmt.Sprintf("%d failed, the next pod starts after a back-off", f.Failed)
-		if pod, ok := f.FirstFailure(); ok && pod.Reason != "" {
-			f.Message += "; last: " + pod.Why()
-		}
-	case len(f.Pods) == 0 && f.Active == 0:
-		f.Reason, f.Message = "NoPods", "no pod was made yet; if it stays so, see the events of the Job (quota, admission)"
+		v.Reason, v.Message = "ManagedBy", "run by "+*j.Spec.ManagedBy+", not by the cluster's own controller"
 	}
-}
-
-func (f *JobFact) count(state string) int {
-	n := 0
-	for i := range f.Pods {
-		if f.Pods[i].State == state {
-			n++
-		}
+	if v.State == "" && j.Status.Ready != nil && *j.Status.Ready > 0 {
+		v.State = Running
 	}
-	return n
 }
