@@ -49,6 +49,12 @@ type Progress struct {
 	// the map and the slice and never writes to those handed out before.
 	Metrics map[string]float64
 	Names   []string
+	// NotFinite are the metrics that were NaN or infinite when last printed; Metrics has what they were before, if anything.
+	NotFinite []string
+	// Rate is what Step counts in a second, and Remaining the time until what Percent measures is done, both as the process
+	// itself says; 0 when it does not.
+	Rate      float64
+	Remaining time.Duration
 	// At is when the process said it, if the caller knows; ParseProgress leaves it zero.
 	At time.Time
 	// Source is one of the Source constants, empty for nothing said yet.
@@ -71,7 +77,7 @@ func ParseProgress(line string) (Progress, bool) {
 	if len(line) > maxProgress || len(line) < len("step 1/2") {
 		return Progress{}, false
 	}
-	p := Progress{Step: Unknown, Total: Unknown, Percent: Unknown, Epoch: Unknown, Epochs: Unknown}
+	p := silent()
 	if !p.parse(line) {
 		return Progress{}, false
 	}
@@ -79,6 +85,11 @@ func ParseProgress(line string) (Progress, bool) {
 		p.Percent = percent
 	}
 	return p, true
+}
+
+// silent is a Progress that says nothing.
+func silent() Progress {
+	return Progress{Step: Unknown, Total: Unknown, Percent: Unknown, Epoch: Unknown, Epochs: Unknown}
 }
 
 func (p *Progress) parse(line string) bool {

@@ -91,7 +91,7 @@ func (p *Progress) parseBar(s string) bool {
 		p.Label = strings.ToValidUTF8(p.Label[:maxName], "")
 	}
 	if strings.HasPrefix(p.Label, "Validation ") || strings.HasPrefix(p.Label, "Sanity Checking") {
-		*p = Progress{Step: Unknown, Total: Unknown, Percent: Unknown, Epoch: Unknown, Epochs: Unknown}
+		*p = silent()
 		return false // Lightning's bars within its own
 	}
 	p.pairs(label)
@@ -118,7 +118,8 @@ func (p *Progress) parseDict(s string) bool {
 	if i < 0 || !strings.HasSuffix(s, "}") {
 		return false
 	}
-	q := Progress{Step: Unknown, Total: Unknown, Percent: Unknown, Epoch: Unknown, Epochs: Unknown, Source: SourceHuggingFace, trainer: true}
+	q := silent()
+	q.Source, q.trainer = SourceHuggingFace, true
 	about := false
 	for item := range strings.SplitSeq(s[i+1:len(s)-1], ", ") {
 		key, value, ok := strings.Cut(item, ": ")
