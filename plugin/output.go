@@ -89,6 +89,8 @@ func jsonPath(expression string) (func(runtime.Object, io.Writer) error, error) 
 type item struct {
 	// kind is Run, Schedule, ...; it heads JSON and, in lower case, the names.
 	kind, name, namespace string
+	// ref is what verbs take and -o name prints; empty is KIND/NAME.
+	ref string
 	created               time.Time
 	labels                map[string]string
 	fact                  any
@@ -118,13 +120,18 @@ func (i item) object() (*unstructured.Unstructured, error) {
 	return u, nil
 }
 
-// ref is the short name that verbs take and -o name prints, such as run/house-prices-x7k2p.
-func (i item) ref() string { return strings.ToLower(i.kind) + "/" + i.name }
+// short is the name that verbs take and -o name prints, such as run/house-prices-x7k2p.
+func (i item) short() string {
+	if i.ref != "" {
+		return i.ref
+	}
+	return strings.ToLower(i.kind) + "/" + i.name
+}
 
 // one prints a single fact in a machine format.
 func (f *Factory) one(o output, i item) error {
 	if o.Format == "name" {
-		_, err := fmt.Fprintln(f.Out, i.ref())
+		_, err := fmt.Fprintln(f.Out, i.short())
 		return err
 	}
 	u, err := i.object()
@@ -145,7 +152,7 @@ func (f *Factory) list(o output, items []item, table func() views.Table) error {
 		return f.lines(table().Lines(f.layout(o)))
 	case o.Format == "name":
 		for _, i := range items {
-			if _, err := fmt.Fprintln(f.Out, i.ref()); err != nil {
+			if _, err := fmt.Fprintln(f.Out, i.short()); err != nil {
 				return err
 			}
 		}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubectl-ml/kubectl-ml/kube"
@@ -47,6 +48,15 @@ func Find(ctx context.Context, c *client.Client, arg string) (string, error) {
 	}
 	newest := slices.MaxFunc(list.Items, func(a, b metav1.PartialObjectMetadata) int { return ageOf(&a).compare(ageOf(&b)) })
 	return strings.TrimPrefix(newest.Name, kube.PrefixRun), nil
+}
+
+// Exists says whether there is a run of that name.
+func Exists(ctx context.Context, c *client.Client, name string) (bool, error) {
+	_, err := c.Meta.Resource(configMaps).Namespace(c.Namespace).Get(ctx, kube.PrefixRun+name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	return err == nil, c.Explain("look for run "+name, err)
 }
 
 // FileOrApplied reads the pipeline that a person named: a file that exists, "-", or an applied pipeline.
