@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"text/tabwriter"
 	"time"
@@ -38,6 +39,7 @@ func TestBench(t *testing.T) {
 	b.launch()
 	b.lint()
 	b.runs()
+	b.fleet()
 	b.print()
 }
 
@@ -103,6 +105,8 @@ func (b *bench) print() {
 type sample struct {
 	wall, cpu time.Duration
 	requests  int64
+	// memory is the largest resident set, in bytes.
+	memory int64
 }
 
 func (b *bench) call(name string, args ...string) sample {
@@ -116,6 +120,9 @@ func (b *bench) call(name string, args ...string) sample {
 	}
 	s := sample{wall: time.Since(start), requests: b.requests.Load() - before}
 	s.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+		s.memory = int64(usage.Maxrss) * 1024 // kilobytes on Linux
+	}
 	return s
 }
 
@@ -140,6 +147,7 @@ func median(all []sample) sample {
 	return sample{
 		wall: time.Duration(mid(func(s sample) int64 { return int64(s.wall) })),
 		cpu:  time.Duration(mid(func(s sample) int64 { return int64(s.cpu) })), requests: mid(func(s sample) int64 { return s.requests }),
+		memory: mid(func(s sample) int64 { return s.memory }),
 	}
 }
 
