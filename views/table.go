@@ -10,7 +10,7 @@ import (
 // the text itself says the same.
 type Tone uint8
 
-// The tones. Head is for column names, Accent for what the reader looks for first.
+// The tones. Head is for column names, Accent for what the reader looks for first. The hues only tell things apart.
 const (
 	Plain Tone = iota
 	Dim
@@ -19,6 +19,10 @@ const (
 	Bad
 	Accent
 	Head
+	Hue1
+	Hue2
+	Hue3
+	Hue4
 )
 
 // Cell is a text in a tone. In a Table the text may be raw, in a Line it is sanitized.
@@ -45,6 +49,9 @@ type Column struct {
 	Max int
 	// Min is how many cells the column keeps when lines must fit a width; 0 is eight, and it is never less than the name.
 	Min int
+	// Drop orders the columns that are left out, the highest first, when lines do not fit a width with all columns cut
+	// to their Min; those in which no row says anything go before the others. 0 is never left out.
+	Drop int
 }
 
 // Table is rows under named columns. A row may be shorter than Columns; what is missing or empty prints as None.
@@ -59,8 +66,8 @@ type LineOptions struct {
 	Wide bool
 	// NoHeaders leaves out the heading.
 	NoHeaders bool
-	// Width is the cells a line may take, 0 without limit. To fit, the widest columns are cut first, to
-	// no less than their Min; then the line is cut.
+	// Width is the cells a line may take, 0 without limit. To fit, columns with a Drop are left out until the others
+	// fit with their Min; then the widest columns are cut, to no less than their Min; then the line is cut.
 	Width int
 }
 
@@ -112,7 +119,9 @@ type grid struct {
 	// source is the index of each shown column in a given row.
 	source []int
 	width  []int
-	cells  []measured
+	// says tells the columns in which a row says something, dropped those that are left out.
+	says, dropped []bool
+	cells         []measured
 }
 
 type measured struct {
@@ -132,6 +141,7 @@ func newGrid(columns []Column, rows int, o LineOptions) *grid {
 		g.source = append(g.source, i)
 	}
 	g.width = make([]int, len(g.columns))
+	g.says, g.dropped = make([]bool, len(g.columns)), make([]bool, len(g.columns))
 	g.cells = make([]measured, 0, (rows+1)*len(g.columns))
 	if !o.NoHeaders {
 		for i, c := range g.columns {
@@ -155,6 +165,7 @@ func (g *grid) add(row []Cell, guide string) {
 		if i == 0 {
 			m.guide = guide
 		}
+		g.says[i] = g.says[i] || m.Text != None && m.Text != Unknown
 		if limit := g.columns[i].Max; limit > 0 {
 			m.Text = Truncate(m.Text, limit)
 		}
@@ -168,18 +179,48 @@ func (g *grid) put(column int, m measured) {
 	g.cells = append(g.cells, m)
 }
 
+// drop leaves columns out until the others can be cut to the width asked for, or none may be left out.
+func (g *grid) drop() {
+	for {
+		need, out := -gap, -1
+		for i, w := range g.width {
+			if g.dropped[i] {
+				continue
+			}
+			need += gap + min(w, g.floor(i))
+			if g.columns[i].Drop > 0 && (out < 0 || g.before(i, out)) {
+				out = i
+			}
+		}
+		if need <= g.o.Width || out < 0 {
+			return
+		}
+		g.dropped[out] = true
+	}
+}
+
+// before says whether column i is left out before column j.
+func (g *grid) before(i, j int) bool {
+	if g.says[i] != g.says[j] {
+		return g.says[j]
+	}
+	return g.columns[i].Drop > g.columns[j].Drop
+}
+
 // fit narrows columns until a line takes no more than the width asked for, or nothing can give.
 func (g *grid) fit() {
-	over := gap*(len(g.width)-1) - g.o.Width
-	for _, w := range g.width {
-		over += w
+	over := -gap - g.o.Width
+	for i, w := range g.width {
+		if !g.dropped[i] {
+			over += w + gap
+		}
 	}
 	for over > 0 {
 		// The widest column gives, down to the next widest or to its own floor.
 		widest, next := -1, 0
 		for i, w := range g.width {
 			switch {
-			case w <= g.floor(i):
+			case g.dropped[i] || w <= g.floor(i):
 			case widest < 0 || w > g.width[widest]:
 				if widest >= 0 {
 					next = max(next, g.width[widest])
@@ -214,7 +255,12 @@ func (g *grid) lines() []Line {
 		return nil
 	}
 	if g.o.Width > 0 {
+		g.drop()
 		g.fit()
+	}
+	last := n - 1
+	for last > 0 && g.dropped[last] {
+		last--
 	}
 	rows := len(g.cells) / n
 	out := make([]Line, 0, rows)
@@ -222,7 +268,9 @@ func (g *grid) lines() []Line {
 	for r := range rows {
 		start := len(spans)
 		for i, m := range g.cells[r*n : (r+1)*n] {
-			spans = g.draw(spans, i, m)
+			if !g.dropped[i] {
+				spans = g.draw(spans, i, m, i == last)
+			}
 		}
 		line := Line(spans[start:len(spans):len(spans)])
 		if g.o.Width > 0 {
@@ -233,8 +281,8 @@ func (g *grid) lines() []Line {
 	return out
 }
 
-// draw appends the spans of one cell and of the gap behind it.
-func (g *grid) draw(spans []Cell, column int, m measured) []Cell {
+// draw appends the spans of one cell and, unless it is the last of its line, of the gap behind it.
+func (g *grid) draw(spans []Cell, column int, m measured, last bool) []Cell {
 	w := g.width[column]
 	if m.width > w {
 		m.guide = Truncate(m.guide, w)
@@ -250,7 +298,7 @@ func (g *grid) draw(spans []Cell, column int, m measured) []Cell {
 		pad = 0
 	}
 	spans = append(spans, m.Cell)
-	if column < len(g.columns)-1 {
+	if !last {
 		spans = append(spans, Cell{Text: spaces(pad + gap)})
 	}
 	return spans

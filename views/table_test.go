@@ -110,3 +110,24 @@ func BenchmarkTable50(b *testing.B) {
 		table.Lines(LineOptions{Wide: true, Width: 120})
 	}
 }
+
+// What does not fit is left out whole: first what says nothing, then what matters least; never what has no Drop.
+func TestTableDropsColumns(t *testing.T) {
+	table := Table{
+		Columns: []Column{{Name: "NAME"}, {Name: "UTIL", Drop: 1}, {Name: "NODE", Drop: 3}, {Name: "AGE", Drop: 2}},
+		Rows:    [][]Cell{{Text("train-a"), Text(Unknown), Text("gpu-1"), Text("5m")}, {Text("train-b"), {}, Text("gpu-2")}},
+	}
+	for width, want := range map[int]string{
+		0: "NAME UTIL NODE AGE", 40: "NAME UTIL NODE AGE", 30: "NAME NODE AGE", 21: "NAME AGE", 16: "NAME AGE", 15: "NAME", 4: "NAME",
+	} {
+		lines := table.Lines(LineOptions{Width: width})
+		if got := strings.Join(strings.Fields(lines[0].Text()), " "); got != want {
+			t.Errorf("width %d shows %q, want %q", width, got, want)
+		}
+		for _, l := range lines {
+			if width > 0 && l.Width() > width {
+				t.Errorf("width %d: a line takes %d: %q", width, l.Width(), l.Text())
+			}
+		}
+	}
+}
