@@ -5,6 +5,8 @@ package client
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"net/url"
 	"os"
 	"os/user"
 	"time"
@@ -26,6 +28,10 @@ type Client struct {
 	Meta metadata.Interface
 	// Dynamic reads and writes kinds that are known by discovery only.
 	Dynamic dynamic.Interface
+	// HTTP sends requests to Server with the caller's credentials, which it gives to whatever host it is sent to. They
+	// serve what the typed clients cannot express: the proxy of the API server.
+	HTTP   *http.Client
+	Server *url.URL
 	// Namespace is never empty.
 	Namespace string
 	// Host is the API server's address, for messages.
@@ -38,6 +44,10 @@ func New(cfg *rest.Config, namespace string) (*Client, error) {
 	// The server's own priority and fairness is the limit; a client-side one only makes a person wait.
 	cfg.QPS = -1
 	hc, err := rest.HTTPClientFor(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("set up the connection to %s: %w", cfg.Host, err)
+	}
+	server, _, err := rest.DefaultServerUrlFor(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("set up the connection to %s: %w", cfg.Host, err)
 	}
@@ -55,7 +65,7 @@ func New(cfg *rest.Config, namespace string) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up the connection to %s: %w", cfg.Host, err)
 	}
-	return &Client{Kube: cs, Meta: meta, Dynamic: dyn, Namespace: namespace, Host: cfg.Host}, nil
+	return &Client{Kube: cs, Meta: meta, Dynamic: dyn, HTTP: hc, Server: server, Namespace: namespace, Host: cfg.Host}, nil
 }
 
 // WhoAmI is the user name that the API server knows the caller by, or the local user's where the server does not say.

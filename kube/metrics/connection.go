@@ -1,0 +1,150 @@
+package metrics
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+
+	"github.com/prometheus/client_golang/api"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kubectl-ml/kubectl-ml/kube/client"
+)
+
+// maxAnswer bounds what is read of one answer: some hundred thousand series.
+const maxAnswer = 64 << 20
+
+const nameAnother = "name the right one with --prometheus URL or NAMESPACE/SERVICE:PORT"
+
+// connection sends what the library asks as GET, for which `get services/proxy` is enough, reads bounded answers and
+// says which of all that stands before a Prometheus refused.
+type connection struct {
+	api.Client // for URL
+	http       *http.Client
+	where      string
+	// header is sent with each request.
+	header http.Header
+	// cluster explains refusals of the API server; nil when the way does not lead through it.
+	cluster *client.Client
+}
+
+// Do is what the library calls.
+func (c *connection) Do(ctx context.Context, req *http.Request) (*http.Response, []byte, error) {
+	get, err := asGet(ctx, req)
+	if err != nil {
+		return nil, nil, err
+	}
+	for name, values := range c.header {
+		get.Header[name] = values
+	}
+	resp, err := c.http.Do(get)
+	if err != nil {
+		if c.cluster != nil && ctx.Err() == nil {
+			err = c.cluster.Explain("", err)
+		}
+		return nil, nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return resp, nil, ctx.Err()
+	case err != nil:
+		return resp, nil, fmt.Errorf("read the answer: %w", err)
+	case len(body) > maxAnswer:
+		return resp, nil, &client.Error{What: fmt.Sprintf("its answer is larger than %d MiB", maxAnswer>>20), Hint: "ask for less: one namespace with -n"}
+	}
+	return resp, warned(body), c.judge(resp, body)
+}
+
+// asGet moves the form of a POST into the URL.
+func asGet(ctx context.Context, req *http.Request) (*http.Request, error) {
+	u := *req.URL
+	if req.Method == http.MethodPost && req.Body != nil {
+		form, err := io.ReadAll(req.Body)
+		if err != nil {
+			return nil, err
+		}
+		u.RawQuery = string(form)
+	}
+	get, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	get.Header.Set("Accept", "application/json")
+	return get, nil
+}
+
+// judge finds the answers that are not of a Prometheus. What is one, also an error, is left to the library.
+func (c *connection) judge(resp *http.Response, body []byte) error {
+	media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	html := media == "text/html" || bytes.HasPrefix(bytes.TrimSpace(body), []byte("<"))
+	code := resp.StatusCode
+	switch refusal := c.refusal(body); {
+	case refusal != nil:
+		return refusal
+	case code >= 300 && code < 400:
+		return &client.Error{What: "it sends to " + short(resp.Header.Get("Location")), Hint: nameAnother}
+	case code == http.StatusUnauthorized && c.cluster != nil:
+		return &client.Error{
+			What: "it asks for credentials, and the API server passes none on",
+			Hint: "forward its port, and give --prometheus http://USER:PASSWORD@localhost:PORT",
+		}
+	case code == http.StatusUnauthorized:
+		return &client.Error{What: "it does not accept the credentials (401)", Hint: "give them in the URL: --prometheus https://USER:PASSWORD@HOST"}
+	case isAnswer(code, body):
+		return nil
+	case html:
+		return &client.Error{What: fmt.Sprintf("it answers with a web page (%d), not as Prometheus does", code), Hint: nameAnother}
+	case code == http.StatusNotFound:
+		return &client.Error{What: "it has no Prometheus API at " + resp.Request.URL.Path, Hint: "give the path too: --prometheus URL/PATH or NAMESPACE/SERVICE:PORT/PATH"}
+	case code/100 != 2:
+		return &client.Error{What: fmt.Sprintf("it answers %d %s: %s", code, http.StatusText(code), short(string(body)))}
+	}
+	return &client.Error{What: "it does not answer as Prometheus does: " + short(string(body)), Hint: nameAnother}
+}
+
+// refusal is the API server's own answer, explained; nil when the answer comes from behind it.
+func (c *connection) refusal(body []byte) error {
+	if c.cluster == nil {
+		return nil
+	}
+	var status metav1.Status
+	if json.Unmarshal(body, &status) != nil || status.Kind != "Status" || status.Status != metav1.StatusFailure {
+		return nil
+	}
+	return c.cluster.Explain("", &apierrors.StatusError{ErrStatus: status})
+}
+
+// isAnswer knows the envelope of Prometheus, which stands around its errors too.
+func isAnswer(code int, body []byte) bool {
+	start := bytes.TrimSpace(body)
+	return bytes.HasPrefix(start, []byte("{")) && (code/100 == 2 || bytes.HasPrefix(start, []byte(`{"status":"error"`)))
+}
+
+// warned makes a warning of what VictoriaMetrics says in a field of its own.
+func warned(body []byte) []byte {
+	const partial = `{"status":"success","isPartial":true,`
+	if rest, ok := bytes.CutPrefix(body, []byte(partial)); ok {
+		return append([]byte(`{"status":"success","warnings":["some storage nodes did not answer"],`), rest...)
+	}
+	return body
+}
+
+// short is enough of a text to know it by, on one line.
+func short(text string) string {
+	text = strings.Join(strings.Fields(text), " ")
+	if len(text) > 120 {
+		text = strings.ToValidUTF8(text[:117], "") + "..."
+	}
+	if text == "" {
+		return "nothing"
+	}
+	return text
+}
