@@ -247,6 +247,14 @@ func sgr(t views.Tone) string {
 		return "36"
 	case views.Head:
 		return "1"
+	case views.Hue1:
+		return "35"
+	case views.Hue2:
+		return "33"
+	case views.Hue3:
+		return "32"
+	case views.Hue4:
+		return "34"
 	}
 	return ""
 }
