@@ -24,6 +24,8 @@ const Unknown = -1
 type Work struct {
 	// Ref is the root owner.
 	Ref
+	// Owner is what made the root, where that is no piece of work itself: a CronJob. Else it is nil.
+	Owner *Ref `json:"owner,omitempty"`
 	// Labels are the root's own; where the root itself could not be read, those of its pods.
 	Labels map[string]string `json:"labels,omitempty"`
 	// State is one of job.Pending, Running, Succeeded, Failed, Suspended.
@@ -81,6 +83,10 @@ type Pod struct {
 	Queue   string `json:"-"`
 	// Priority is the name of the pod's priority class.
 	Priority string `json:"-"`
+
+	by string
+	// claims are the ResourceClaims that it names.
+	claims []claimUse
 }
 
 // Node is a node and its accelerators.

@@ -18,33 +18,49 @@ func IsAccelerator(resource string) bool {
 		strings.HasPrefix(resource, "nvidia.com/mig-") || strings.HasPrefix(resource, "huawei.com/Ascend")
 }
 
-// accelerators is how many accelerators the scheduler reserves for a pod, and the name of the most numerous kind:
-// what the containers and sidecars request together, or one init container more than that.
-func accelerators(spec *corev1.PodSpec) (total int64, name string) {
-	together, before, sidecars := map[string]int64{}, map[string]int64{}, map[string]int64{}
+// Accelerators are what the scheduler reserves for a pod, by extended resource: what the containers and sidecars request
+// together, or one init container more than that. It is nil for none.
+func Accelerators(spec *corev1.PodSpec) map[string]int64 {
+	var together map[string]int64
+	add := func(to map[string]int64, res string, n int64) map[string]int64 {
+		if to == nil {
+			to = map[string]int64{}
+		}
+		to[res] += n
+		return to
+	}
+	var before, sidecars map[string]int64
 	for i := range spec.InitContainers {
 		c := &spec.InitContainers[i]
 		always := c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways
 		for res, n := range requested(c) {
 			if always {
-				sidecars[res] += n
-				together[res] += n
+				sidecars, together = add(sidecars, res, n), add(together, res, n)
 				n = 0
 			}
-			before[res] = max(before[res], sidecars[res]+n)
+			if more := sidecars[res] + n - before[res]; more > 0 {
+				before = add(before, res, more)
+			}
 		}
 	}
 	for i := range spec.Containers {
 		for res, n := range requested(&spec.Containers[i]) {
-			together[res] += n
+			together = add(together, res, n)
 		}
 	}
 	for res, n := range before {
-		together[res] = max(together[res], n)
+		if more := n - together[res]; more > 0 {
+			together = add(together, res, more)
+		}
 	}
-	for res, n := range together {
+	return together
+}
+
+// Sum is how many accelerators there are in all, and the name of the most numerous kind.
+func Sum(resources map[string]int64) (total int64, name string) {
+	for res, n := range resources {
 		total += n
-		if n > 0 && (name == "" || n > together[name] || n == together[name] && res < name) {
+		if n > 0 && (name == "" || n > resources[name] || n == resources[name] && res < name) {
 			name = res
 		}
 	}

@@ -84,7 +84,7 @@ func DecodePod(p *corev1.Pod) PodFact {
 		Name: p.Name, Namespace: p.Namespace, UID: string(p.UID), Node: p.Spec.NodeName, Ready: conditionTrue(p, corev1.PodReady), Phase: string(p.Status.Phase), Rank: PodRank(p),
 		Created: p.CreationTimestamp.Time,
 	}
-	f.GPUs, f.Accelerator = accelerators(&p.Spec)
+	f.GPUs, f.Accelerator = Sum(Accelerators(&p.Spec))
 	for _, s := range [][]corev1.ContainerStatus{p.Status.InitContainerStatuses, p.Status.ContainerStatuses} {
 		for i := range s {
 			f.Restarts += s[i].RestartCount

@@ -129,7 +129,7 @@ func TestAccelerators(t *testing.T) {
 		"sidecar":   {corev1.PodSpec{InitContainers: []corev1.Container{sidecar, container("nvidia.com/gpu", "2")}, Containers: []corev1.Container{container("nvidia.com/gpu", "1")}}, 3, "nvidia.com/gpu"},
 		"two kinds": {corev1.PodSpec{Containers: []corev1.Container{container("google.com/tpu", "4"), container("huawei.com/Ascend910", "1")}}, 5, "google.com/tpu"},
 	} {
-		if n, kind := accelerators(&tc.spec); n != tc.n || kind != tc.kind {
+		if n, kind := Sum(Accelerators(&tc.spec)); n != tc.n || kind != tc.kind {
 			t.Errorf("%s: %d %s, want %d %s", name, n, kind, tc.n, tc.kind)
 		}
 	}
