@@ -150,6 +150,8 @@ func render(name string, d state.Dir, c state.Config) ([]byte, error) {
 		"promLocal": func() string { return hostPort(c, prometheus) },
 		"promPort":  func() int { return PrometheusPort },
 		"nodeIP":    func() string { return nodeIP(c) },
+		"kubelet":   func() string { return KubeletAddress(c) },
+		"exporters": exporterJobs,
 	}).ParseFS(manifests, "manifests/"+name)
 	if err != nil {
 		return nil, fmt.Errorf("parse %s: %w", name, err)

@@ -28,6 +28,7 @@ import (
 // `kubectl logs` works on their pods.
 type kubelet struct {
 	pods dynamic.Interface
+	gpus http.Handler // the metric exporters beside the kubelets
 	now  func() time.Time
 }
 
@@ -45,6 +46,7 @@ func (k *kubelet) serve(ctx context.Context, d state.Dir, address string) error 
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok")) })
 	mux.HandleFunc("GET /containerLogs/{namespace}/{pod}/{container}", k.logs)
+	mux.Handle("GET /gpus/{node}/metrics", k.gpus)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "a simulated pod has logs, and nothing else of a real one", http.StatusNotImplemented)
 	})

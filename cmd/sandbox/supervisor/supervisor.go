@@ -1,6 +1,6 @@
 // Package supervisor is the room for what a sandbox needs while it runs: it carries connections
-// from the sandbox's own address to its servers, answers for the kubelets of simulated nodes, makes
-// volumes free again and ends the sandbox with the process it belongs to.
+// from the sandbox's own address to its servers, answers for the kubelets and the metric exporters of
+// simulated nodes, makes volumes free again and ends the sandbox with the process it belongs to.
 package supervisor
 
 import (
@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/kubectl-ml/kubectl-ml/cmd/sandbox/cluster"
+	"github.com/kubectl-ml/kubectl-ml/cmd/sandbox/gpus"
 	"github.com/kubectl-ml/kubectl-ml/cmd/sandbox/proc"
 )
 
@@ -58,7 +59,9 @@ func (s *Supervisor) Run(ctx context.Context) error {
 			run("forward "+f.From, func() error { return forward(ctx, f.From, f.To) })
 		}
 	}
-	k := &kubelet{pods: client, now: s.Now}
+	exporter := gpus.New(s.Now)
+	run("exporters of the simulated nodes", func() error { return exporter.Run(ctx, client) })
+	k := &kubelet{pods: client, gpus: exporter, now: s.Now}
 	run("kubelet of the simulated nodes", func() error { return k.serve(ctx, dir, cluster.KubeletAddress(c)) })
 	v := &volumes{client: client, dir: dir}
 	run("volumes", func() error { return s.every(ctx, 2*time.Second, v.recycle) })
