@@ -112,6 +112,9 @@ func (m machine) gone(address string) {
 	if err != nil || strings.Contains(string(mounts), string(dir)) {
 		m.t.Errorf("mounts are still there (%v):\n%s", err, mounts)
 	}
+	if rules, err := exec.CommandContext(m.t.Context(), "iptables-save").Output(); err == nil && strings.Contains(string(rules), dir.ID()) {
+		m.t.Errorf("rules are still there:\n%s", rules)
+	}
 	addrs, err := net.InterfaceAddrs()
 	if err != nil {
 		m.t.Fatal(err)
@@ -262,6 +265,53 @@ spec:
       volumes: [{name: data, persistentVolumeClaim: {claimName: data}}]
 `
 
+// peers are the ranks of a distributed training: each finds the others by name, and rank 1 calls rank 0.
+const peers = `
+apiVersion: v1
+kind: Service
+metadata: {name: peers}
+spec: {clusterIP: None, publishNotReadyAddresses: true, selector: {job-name: peers}}
+---
+apiVersion: batch/v1
+kind: Job
+metadata: {name: peers}
+spec:
+  completions: 2
+  parallelism: 2
+  completionMode: Indexed
+  backoffLimit: 0
+  template:
+    spec:
+      restartPolicy: Never
+      subdomain: peers
+      containers:
+      - name: main
+        image: docker.io/kubectl-ml/python-sklearn:bookworm
+        command:
+        - python3
+        - -c
+        - |
+          import os, socket, time
+          def until(f):
+              deadline = time.time() + 30
+              while True:
+                  try: return f()
+                  except OSError:
+                      if time.time() > deadline: raise
+                      time.sleep(0.1)
+          rank = int(os.environ["JOB_COMPLETION_INDEX"])
+          names = ["peers-%d.peers.%s.svc.cluster.local" % (i, "default") for i in range(2)]
+          addresses = [until(lambda: socket.gethostbyname(name)) for name in names]
+          assert addresses[rank] == os.environ["POD_IP"], addresses
+          assert socket.gethostbyname("peers-0.peers") == addresses[0]
+          assert socket.gethostbyname("kubernetes.default") == os.environ["KUBERNETES_SERVICE_HOST"]
+          if rank == 0:
+              print("called by rank", socket.create_server(("", 29500)).accept()[0].recv(1).decode())
+          else:
+              until(lambda: socket.create_connection((names[0], 29500))).send(b"1")
+        env: [{name: POD_IP, valueFrom: {fieldRef: {fieldPath: status.podIP}}}]
+`
+
 func TestARealNodeRunsContainers(t *testing.T) {
 	if why := node.Possible(); why != "" {
 		t.Skip(why)
@@ -280,6 +330,11 @@ func TestARealNodeRunsContainers(t *testing.T) {
 	path := "jsonpath={.items[0].status.containerStatuses[0].state.terminated.message}"
 	if got := m.kubectl("", "get", "pod", "-l", "job-name=train", "-o", path); got != `{"metrics":{"rmse":2.5}}` {
 		t.Errorf("termination message = %s", got)
+	}
+	m.kubectl(peers, "apply", "-f", "-")
+	m.kubectl("", "wait", "--for=condition=complete", "job/peers", "--timeout=60s")
+	if got := m.kubectl("", "logs", "job/peers", "--all-containers", "--all-pods=true"); !strings.Contains(got, "called by rank 1") {
+		t.Errorf("logs of the peers = %q", got)
 	}
 	if got := m.sandbox("image", "--binary", m.program, "--name", "test/sandbox:v1"); got != "docker.io/test/sandbox:v1" {
 		t.Errorf("image printed %q", got)

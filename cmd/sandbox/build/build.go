@@ -21,82 +21,56 @@ import (
 	"github.com/kubectl-ml/kubectl-ml/cmd/sandbox/state"
 )
 
-// Source is what the programs are built from.
-type Source struct {
-	Mod, Sum []byte // go.mod and go.sum: the versions
-	Pause    []byte // the program that holds a pod's namespaces
-}
-
-// program is one thing to build.
-type program struct {
-	name, pkg, ldflags string
-}
-
-const (
-	// KubernetesVersion is the version of the control plane, as go.mod pins it.
-	KubernetesVersion = "v1.37.2"
-	tags              = "remove_all_sd,enable_kubernetes_sd" // Prometheus without every cloud's client
-	pausePackage      = "./pause"
-)
-
-func programs() []program {
-	const v = "k8s.io/component-base/version."
-	kube := "-s -w -X " + v + "gitVersion=" + KubernetesVersion + " -X " + v + "gitMajor=1 -X " + v + "gitMinor=37" +
-		" -X " + v + "gitTreeState=clean -X " + v + "gitCommit=" // else clients cannot parse v0.0.0-master
-	return []program{
-		{"etcd", "go.etcd.io/etcd/server/v3", "-s -w"},
-		{"kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver", kube},
-		{"kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager", kube},
-		{"kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler", kube},
-		{"kubectl", "k8s.io/kubernetes/cmd/kubectl", kube},
-		{"kwok", "sigs.k8s.io/kwok/cmd/kwok", "-s -w"},
-		{"prometheus", "github.com/prometheus/prometheus/cmd/prometheus", "-s -w -X github.com/prometheus/common/version.Version=3.16.0"},
-		{"kubelet", "k8s.io/kubernetes/cmd/kubelet", kube},
-		{"pause", pausePackage, "-s -w"},
-	}
-}
-
-// ControlPlane names the programs of every sandbox, in the order in which they are built.
-func ControlPlane() []string {
-	return []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", "kwok", "prometheus"}
-}
-
-// RealNode names the programs that a real node needs besides.
-func RealNode() []string { return []string{"kubelet", "pause"} }
-
 // Cache is the folder of built programs and images.
 type Cache struct {
-	Root   string
-	source Source
-	key    string
+	Root    string
+	modules []module
+	pause   string // key of the source of the pause program
 }
 
-// NewCache names the cache of this source under the user's cache folder.
+// NewCache names the cache of this source, and of the modules that are pinned here, under the user's
+// cache folder.
 func NewCache(root string, source Source) *Cache {
-	h := sha256.New()
-	for _, part := range [][]byte{source.Mod, source.Sum, source.Pause} {
-		_, _ = fmt.Fprintf(h, "%d\n%s", len(part), part)
+	sum := sha256.Sum256(append([]byte(runtime.Version()), source.Pause...))
+	return &Cache{Root: root, modules: modules(source), pause: hex.EncodeToString(sum[:])}
+}
+
+// find finds a program and the module that it is built from.
+func (c *Cache) find(name string) (module, program, bool) {
+	for _, m := range c.modules {
+		for _, p := range m.programs {
+			if p.name == name {
+				return m, p, true
+			}
+		}
 	}
-	_, _ = fmt.Fprintln(h, runtime.Version(), runtime.GOOS, runtime.GOARCH, tags, programs())
-	return &Cache{Root: root, source: source, key: hex.EncodeToString(h.Sum(nil)[:6])}
+	return module{}, program{}, false
 }
 
 // Path is where a program is, once it is built.
-func (c *Cache) Path(name string) string { return filepath.Join(c.Root, "bin", c.key, name) }
+func (c *Cache) Path(name string) string {
+	m, _, _ := c.find(name)
+	return filepath.Join(c.Root, "bin", m.key(), name)
+}
+
+// InstallFile holds the objects that a program's release installs in a cluster, once it is built.
+func (c *Cache) InstallFile(name string) string { return c.Path(name) + ".yaml" }
 
 // PauseKey is different for every source of the pause program. (The program itself is different after
 // every change of go.mod.)
-func (c *Cache) PauseKey() string {
-	sum := sha256.Sum256(append([]byte(runtime.Version()), c.source.Pause...))
-	return hex.EncodeToString(sum[:])
-}
+func (c *Cache) PauseKey() string { return c.pause }
 
 // LockFile names a lock in the cache.
 func (c *Cache) LockFile(name string) string { return filepath.Join(c.Root, "locks", name) }
 
 // Build builds what is not there yet of the programs named, one after the other.
 func (c *Cache) Build(ctx context.Context, p *progress.Printer, names ...string) error {
-	Touch(filepath.Dir(c.Path("any")))
+	for _, name := range names {
+		if _, _, ok := c.find(name); !ok {
+			return fmt.Errorf("build %s: no module has a program of that name", name)
+		}
+		Touch(filepath.Dir(c.Path(name)))
+	}
 	if c.missing(names) == nil {
 		return nil
 	}
@@ -112,15 +86,10 @@ func (c *Cache) Build(ctx context.Context, p *progress.Printer, names ...string)
 	if _, err := exec.LookPath("go"); err != nil {
 		return errors.New("the programs of the sandbox are built from Go modules, and there is no `go` in PATH: install Go (https://go.dev/doc/install)")
 	}
-	dir, err := c.writeSource()
-	if err != nil {
-		return err
-	}
 	c.prune()
-	for _, prog := range missing {
-		err := p.Do(ctx, "build "+prog.name, func(ctx context.Context) error { return c.buildOne(ctx, dir, prog) })
-		if err != nil {
-			return fmt.Errorf("build %s: %w", prog.name, err)
+	for _, name := range missing {
+		if err := p.Do(ctx, "build "+name, func(ctx context.Context) error { return c.buildOne(ctx, name) }); err != nil {
+			return fmt.Errorf("build %s: %w", name, err)
 		}
 	}
 	return nil
@@ -131,7 +100,7 @@ func (c *Cache) prune() {
 	PruneUnused(filepath.Join(c.Root, "bin", "*"))
 	sources, _ := filepath.Glob(filepath.Join(c.Root, "src", "*"))
 	for _, dir := range sources {
-		if _, err := os.Stat(filepath.Join(c.Root, "bin", filepath.Base(dir))); err != nil && filepath.Base(dir) != c.key {
+		if _, err := os.Stat(filepath.Join(c.Root, "bin", filepath.Base(dir))); err != nil {
 			_ = os.RemoveAll(dir)
 		}
 	}
@@ -150,59 +119,70 @@ func PruneUnused(pattern string) {
 	}
 }
 
-func (c *Cache) missing(names []string) []program {
-	var missing []program
-	for _, prog := range programs() {
-		for _, name := range names {
-			if _, err := os.Stat(c.Path(name)); name == prog.name && err != nil {
-				missing = append(missing, prog)
-			}
+func (c *Cache) missing(names []string) []string {
+	var missing []string
+	for _, name := range names {
+		if _, err := os.Stat(c.Path(name)); err != nil {
+			missing = append(missing, name)
 		}
 	}
 	return missing
 }
 
-// writeSource writes a module that pins the versions, so that the sandbox builds from any folder.
-func (c *Cache) writeSource() (string, error) {
-	dir := filepath.Join(c.Root, "src", c.key)
-	files := map[string][]byte{
-		"go.mod": c.source.Mod, "go.sum": c.source.Sum, filepath.Join(pausePackage, "main.go"): c.source.Pause,
+func (c *Cache) buildOne(ctx context.Context, name string) error {
+	m, prog, _ := c.find(name)
+	dir := filepath.Join(c.Root, "src", m.key())
+	if err := m.write(dir); err != nil {
+		return err
 	}
-	for name, data := range files {
-		path := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			return "", fmt.Errorf("write the module to build from: %w", err)
-		}
-		if err := os.WriteFile(path, data, 0o644); err != nil { //nolint:gosec // source code, as the repository shows it
-			return "", fmt.Errorf("write the module to build from: %w", err)
-		}
-	}
-	return dir, nil
-}
-
-func (c *Cache) buildOne(ctx context.Context, dir string, prog program) error {
-	out := c.Path(prog.name)
+	out := c.Path(name)
 	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
 		return err
 	}
 	tmp := out + ".new"
 	defer func() { _ = os.Remove(tmp) }()
-	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-tags", tags, "-ldflags", prog.ldflags, "-o", tmp, prog.pkg)
+	if _, err := runIn(ctx, dir, "go", "build", "-buildvcs=false", "-tags", tags, "-ldflags", prog.ldflags, "-o", tmp, prog.pkg); err != nil {
+		return err
+	}
+	if m.install != "" {
+		if err := c.writeInstall(ctx, dir, m, name); err != nil {
+			return err
+		}
+	}
+	return os.Rename(tmp, out)
+}
+
+// writeInstall keeps what the program's release would install, as its own kustomization makes it.
+func (c *Cache) writeInstall(ctx context.Context, dir string, m module, name string) error {
+	folder, err := runIn(ctx, dir, "go", "list", "-m", "-f", "{{.Dir}}", m.path)
+	if err != nil {
+		return err
+	}
+	objects, err := runIn(ctx, dir, c.Path("kubectl"), "kustomize", filepath.Join(strings.TrimSpace(folder), m.install))
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(c.InstallFile(name), []byte(objects), 0o644) //nolint:gosec // as public as the release
+}
+
+// runIn runs a program in a folder with Go's own flags and returns its stdout.
+func runIn(ctx context.Context, dir, program string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=")
 	// `go` ends its compilers on an interrupt; a kill would leave them running.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
 	cmd.WaitDelay = 20 * time.Second
-	var stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stderr, &stderr
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return "", ctx.Err()
 		}
-		return fmt.Errorf("%w\n%s", err, lastLines(stderr.String(), 20))
+		return "", fmt.Errorf("%w\n%s", err, lastLines(stderr.String(), 20))
 	}
-	return os.Rename(tmp, out)
+	return stdout.String(), nil
 }
 
 func lastLines(s string, n int) string {

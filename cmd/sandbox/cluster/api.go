@@ -1,11 +1,8 @@
 package cluster
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -13,7 +10,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/tools/clientcmd"
 
@@ -42,15 +38,18 @@ func connect(d state.Dir) (*api, error) {
 // resource names the collection of a kind that a manifest uses.
 func resource(kind string) (schema.GroupVersionResource, error) {
 	known := map[string]schema.GroupVersionResource{
-		"ClusterRole":        {Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "clusterroles"},
-		"ClusterRoleBinding": {Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "clusterrolebindings"},
-		"Namespace":          {Version: "v1", Resource: "namespaces"},
-		"Node":               {Version: "v1", Resource: "nodes"},
-		"PersistentVolume":   {Version: "v1", Resource: "persistentvolumes"},
-		"Pod":                {Version: "v1", Resource: "pods"},
-		"Service":            {Version: "v1", Resource: "services"},
-		"ServiceAccount":     {Version: "v1", Resource: "serviceaccounts"},
-		"StorageClass":       {Group: "storage.k8s.io", Version: "v1", Resource: "storageclasses"},
+		"CustomResourceDefinition":       {Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"},
+		"MutatingWebhookConfiguration":   {Group: "admissionregistration.k8s.io", Version: "v1", Resource: "mutatingwebhookconfigurations"},
+		"ValidatingWebhookConfiguration": {Group: "admissionregistration.k8s.io", Version: "v1", Resource: "validatingwebhookconfigurations"},
+		"ClusterRole":                    {Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "clusterroles"},
+		"ClusterRoleBinding":             {Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "clusterrolebindings"},
+		"Namespace":                      {Version: "v1", Resource: "namespaces"},
+		"Node":                           {Version: "v1", Resource: "nodes"},
+		"PersistentVolume":               {Version: "v1", Resource: "persistentvolumes"},
+		"Pod":                            {Version: "v1", Resource: "pods"},
+		"Service":                        {Version: "v1", Resource: "services"},
+		"ServiceAccount":                 {Version: "v1", Resource: "serviceaccounts"},
+		"StorageClass":                   {Group: "storage.k8s.io", Version: "v1", Resource: "storageclasses"},
 	}
 	gvr, ok := known[kind]
 	if !ok {
@@ -73,21 +72,20 @@ func (a *api) apply(ctx context.Context, manifest string, d state.Dir, c state.C
 	if err != nil {
 		return err
 	}
-	dec := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(data), 4096)
-	for {
-		obj := &unstructured.Unstructured{}
-		switch err := dec.Decode(&obj.Object); {
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return fmt.Errorf("read %s: %w", manifest, err)
-		case len(obj.Object) == 0:
-			continue
-		}
+	objects, err := decode(data)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", manifest, err)
+	}
+	return a.applyAll(ctx, objects)
+}
+
+func (a *api) applyAll(ctx context.Context, objects []*unstructured.Unstructured) error {
+	for _, obj := range objects {
 		if err := a.applyOne(ctx, obj); err != nil {
 			return fmt.Errorf("apply %s %s: %w", obj.GetKind(), obj.GetName(), err)
 		}
 	}
+	return nil
 }
 
 func (a *api) applyOne(ctx context.Context, obj *unstructured.Unstructured) error {

@@ -31,10 +31,11 @@ type Sandbox struct {
 
 // UpOptions says what to bring up.
 type UpOptions struct {
-	GPUNodes     int    // negative: as it is, or the default
-	RealNode     string // one of the RealNode constants
-	WhilePID     int    // 0: none
-	DriverBinary string // to load as the image of the plugin; none: ""
+	GPUNodes     int      // negative: as it is, or the default
+	RealNode     string   // one of the RealNode constants
+	WhilePID     int      // 0: none
+	DriverBinary string   // to load as the image of the plugin; none: ""
+	With         []string // some of Controllers to have besides; those that are there stay
 }
 
 // Up brings the sandbox up, or what is missing of it. What it began it takes down again when it
@@ -136,6 +137,14 @@ func (s *Sandbox) boot(ctx context.Context, c state.Config, o UpOptions) error {
 	if err := s.decideRealNode(ctx, &c, o.RealNode); err != nil {
 		return err
 	}
+	controllers, err := with(c.With, o.With)
+	if err != nil {
+		return err
+	}
+	if err := s.Cache.Build(ctx, s.Progress, controllers...); err != nil {
+		return err
+	}
+	c.With = controllers
 	if err := s.remember(&c, o); err != nil {
 		return err
 	}
@@ -192,6 +201,9 @@ func (s *Sandbox) boot(ctx context.Context, c state.Config, o UpOptions) error {
 		return a.waitReady(ctx)
 	})
 	if err != nil {
+		return err
+	}
+	if err := s.startExtras(ctx, &c, a, client); err != nil {
 		return err
 	}
 	switch {

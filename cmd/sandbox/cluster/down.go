@@ -54,7 +54,7 @@ func (s *Sandbox) down(ctx context.Context) error {
 // stopPrograms ends the clients of the API server before it and etcd last, then whatever else
 // carries the sandbox's mark: what a crashed `up` had no time to write down.
 func (s *Sandbox) stopPrograms(ctx context.Context, c state.Config) error {
-	programs := controlPlane(s.Dir, c)
+	programs := hostPrograms(s.Dir, c)
 	for len(programs) > 0 {
 		n := max(1, len(programs)-2) // all but two at first, then one by one
 		var ids []proc.Identity

@@ -14,7 +14,7 @@ import (
 	"github.com/kubectl-ml/kubectl-ml/cmd/sandbox/state"
 )
 
-//go:embed manifests/*.yaml
+//go:embed manifests
 var manifests embed.FS
 
 // ContextName is the name of cluster and context in the kubeconfig.
@@ -122,13 +122,20 @@ contexts:
 // writeConfigs renders the config files of programs; a restarted program reads them anew.
 func writeConfigs(d state.Dir, c state.Config) error {
 	for _, name := range []string{"scheduler.yaml", "kwok.yaml", "prometheus.yaml"} {
-		data, err := render(name, d, c)
-		if err != nil {
+		if err := writeConfig(d, c, name); err != nil {
 			return err
 		}
-		if err := os.WriteFile(d.Join("config", name), data, 0o600); err != nil {
-			return fmt.Errorf("write config: %w", err)
-		}
+	}
+	return nil
+}
+
+func writeConfig(d state.Dir, c state.Config, name string) error {
+	data, err := render(name, d, c)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(d.Join("config", name), data, 0o600); err != nil {
+		return fmt.Errorf("write config: %w", err)
 	}
 	return nil
 }
@@ -152,6 +159,8 @@ func render(name string, d state.Dir, c state.Config) ([]byte, error) {
 		"nodeIP":    func() string { return nodeIP(c) },
 		"kubelet":   func() string { return KubeletAddress(c) },
 		"exporters": exporterJobs,
+		"local":     func(name string) string { return hostPort(c, name) },
+		"upstream":  state.Nameservers,
 	}).ParseFS(manifests, "manifests/"+name)
 	if err != nil {
 		return nil, fmt.Errorf("parse %s: %w", name, err)

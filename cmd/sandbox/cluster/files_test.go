@@ -1,37 +1,24 @@
 package cluster
 
 import (
-	"bytes"
-	"errors"
-	"io"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/util/yaml"
 
 	"github.com/kubectl-ml/kubectl-ml/cmd/sandbox/state"
 )
 
-func objects(t *testing.T, name string, c state.Config) []unstructured.Unstructured {
+func objects(t *testing.T, name string, c state.Config) []*unstructured.Unstructured {
 	t.Helper()
 	data, err := render(name, "/state", c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var list []unstructured.Unstructured
-	for dec := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(data), 4096); ; {
-		var obj unstructured.Unstructured
-		err := dec.Decode(&obj.Object)
-		if errors.Is(err, io.EOF) {
-			return list
-		}
-		if err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		if len(obj.Object) > 0 {
-			list = append(list, obj)
-		}
+	list, err := decode(data)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
 	}
+	return list
 }
 
 func TestManifestsAreKnownObjects(t *testing.T) {

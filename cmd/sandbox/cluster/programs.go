@@ -21,6 +21,7 @@ const (
 	containerd        = "containerd"
 	kubelet           = "kubelet"
 	kubeletHealth     = "kubelet-health"
+	coredns           = "coredns"
 )
 
 // simulatedPods is where pods on simulated nodes seem to be: addresses set aside for benchmarks,

@@ -38,7 +38,7 @@ func (s *Sandbox) nodeSettings(c state.Config) node.Settings {
 
 // programs lists every program of this sandbox.
 func (s *Sandbox) programs(c state.Config) []Program {
-	list := controlPlane(s.Dir, c)
+	list := hostPrograms(s.Dir, c)
 	if c.RealNode {
 		list = append(list, Program{Name: containerd}, Program{Name: kubelet})
 	}
@@ -232,7 +232,7 @@ func (s *Sandbox) removeNode(ctx context.Context, c state.Config) error {
 		return err
 	}
 	keep := map[int]bool{}
-	for _, p := range controlPlane(s.Dir, c) {
+	for _, p := range hostPrograms(s.Dir, c) {
 		id, err := proc.ReadFile(s.Dir.PIDFile(p.Name))
 		if err != nil {
 			return err

@@ -8,13 +8,14 @@ import (
 )
 
 // rules let the pods reach the world: with the machine's address, and through a firewall that
-// forwards nothing else (Docker's, say).
+// forwards nothing else (Docker's, say). They reach the sandbox's own address too.
 func (s Settings) rules() [][]string {
 	comment := []string{"-m", "comment", "--comment", s.cgroup()}
 	return [][]string{
 		append([]string{"-t", "nat", "POSTROUTING", "-s", s.PodCIDR, "!", "-d", s.PodCIDR, "-j", "MASQUERADE"}, comment...),
 		append([]string{"-t", "filter", "FORWARD", "-s", s.PodCIDR, "-j", "ACCEPT"}, comment...),
 		append([]string{"-t", "filter", "FORWARD", "-d", s.PodCIDR, "-j", "ACCEPT"}, comment...),
+		append([]string{"-t", "filter", "INPUT", "-s", s.PodCIDR, "-d", s.Address, "-j", "ACCEPT"}, comment...),
 	}
 }
 

@@ -109,7 +109,7 @@ func (s Settings) write(name, text string) error {
 	err = t.Execute(&out, map[string]any{
 		"S": s, "Root": s.Dir.Join("node"), "Run": s.Dir.Runtime(), "PKI": s.Dir.Join("pki"), "Socket": Socket(s.Dir),
 		"Bridge": s.bridge(), "Cgroup": s.cgroup(), "ID": s.Dir.ID(), "CNIBin": cniBin(), "KeepOOMScore": !mayLowerOOMScore(),
-		"ResolvConf": state.ResolvConf(), "Nameservers": state.Nameservers(),
+		"ResolvConf": state.ResolvConf(),
 	})
 	if err != nil {
 		return fmt.Errorf("fill in %s: %w", name, err)

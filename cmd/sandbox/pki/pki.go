@@ -7,6 +7,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -53,6 +54,28 @@ func NewAuthority(name string, now time.Time) (*Authority, error) {
 	a.key = key
 	a.Pair, err = encode(der, key)
 	return a, err
+}
+
+// ReadAuthority reads an authority that Write kept.
+func ReadAuthority(dir, name string, now time.Time) (*Authority, error) {
+	a := &Authority{now: now}
+	var err error
+	if a.Cert, err = os.ReadFile(filepath.Join(dir, name+".crt")); err != nil {
+		return nil, fmt.Errorf("read the authority: %w", err)
+	}
+	if a.Key, err = os.ReadFile(filepath.Join(dir, name+".key")); err != nil {
+		return nil, fmt.Errorf("read the authority: %w", err)
+	}
+	pair, err := tls.X509KeyPair(a.Cert, a.Key)
+	if err != nil {
+		return nil, fmt.Errorf("read the authority: %w", err)
+	}
+	signer, ok := pair.PrivateKey.(crypto.Signer)
+	if !ok {
+		return nil, errors.New("read the authority: a key that signs nothing")
+	}
+	a.cert, a.key = pair.Leaf, signer
+	return a, nil
 }
 
 // Subject is who a certificate speaks for: user and groups to the API server, host names and

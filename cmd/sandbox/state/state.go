@@ -31,6 +31,7 @@ type Config struct {
 	GPUNodes    int            `json:"gpuNodes"`
 	RealNode    bool           `json:"realNode"`
 	NoRealNode  string         `json:"noRealNode,omitempty"` // why there is none
+	With        []string       `json:"with,omitempty"`       // controllers besides those of Kubernetes
 	WhilePID    proc.Identity  `json:"whilePID"`
 	Kubectl     string         `json:"kubectl"`          // a kubectl of the same version
 	Images      []string       `json:"images,omitempty"` // loaded by `sandbox image`
