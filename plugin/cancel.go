@@ -21,16 +21,19 @@ type cancelOptions struct {
 func newCancelCmd(f *Factory, do func(context.Context, *Factory, cancelOptions) error) *cobra.Command {
 	var o cancelOptions
 	c := &cobra.Command{
-		Use:     "cancel [RUN]",
-		Short:   "End a run and the Jobs that it has running",
+		Use:     "cancel [RUN | NAME]",
+		Short:   "End a run and the Jobs that it has running, or delete a training job",
 		GroupID: groupChange,
 		Long: `End a run: nothing new starts, and its Jobs that run are deleted. Results of ended stages stay, and
-"kubectl ml retry" starts what is missing again.`,
+"kubectl ml retry" starts what is missing again.
+
+NAME is a training job that belongs to no run, as "kubectl ml jobs" shows it, or KIND/NAME: it is deleted with its pods.`,
 		Example: `  kubectl ml cancel
-  kubectl ml cancel house-prices-x7k2p --reason "wrong data" --yes`,
+  kubectl ml cancel house-prices-x7k2p --reason "wrong data" --yes
+  kubectl ml cancel pytorchjob/bert`,
 		Args:              atMostOne("RUN"),
 		RunE:              func(c *cobra.Command, args []string) error { o.Run = argRun(args); return do(c.Context(), f, o) },
-		ValidArgsFunction: f.completeRuns,
+		ValidArgsFunction: f.completeOne(f.runAndWorkNames),
 	}
 	c.Flags().StringVar(&o.Reason, "reason", "", "a `text` to keep in the record")
 	addYes(c, &o.Yes)
@@ -43,9 +46,16 @@ func runCancel(ctx context.Context, f *Factory, o cancelOptions) error {
 	if err := errors.Join(o.Output.check(), o.DryRun.check()); err != nil {
 		return err
 	}
-	c, name, err := f.named(ctx, o.Run)
+	c, err := f.Client()
 	if err != nil {
 		return err
+	}
+	name, w, err := f.runOrWork(ctx, c, o.Run)
+	switch {
+	case err != nil:
+		return err
+	case w != nil:
+		return f.cancelWork(ctx, c, w, o)
 	}
 	r, err := run.Get(ctx, c, name)
 	if err != nil {

@@ -3,6 +3,7 @@ package plugin
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -21,18 +22,21 @@ type resumeOptions struct {
 func newResumeCmd(f *Factory, do func(context.Context, *Factory, resumeOptions) error) *cobra.Command {
 	var o resumeOptions
 	c := &cobra.Command{
-		Use:     "resume [RUN]",
-		Short:   "Take a run forward that was left, or let it pass a gate",
+		Use:     "resume [RUN | NAME]",
+		Short:   "Take a run forward that was left, let it pass a gate, or resume a suspended job",
 		GroupID: groupRun,
 		Long: `Take a run forward from where it stands: nothing that was started is started twice, whoever else drives the run.
 
 --approve lets the run pass the gates of a stage, whether they were breached or ask for approval; who did so and why
-is kept in the record.`,
+is kept in the record.
+
+NAME is a suspended training job, as "kubectl ml jobs" shows it, or KIND/NAME: it goes on.`,
 		Example: `  kubectl ml resume
-  kubectl ml resume house-prices-x7k2p --approve validate --reason "known outlier in the test set"`,
+  kubectl ml resume house-prices-x7k2p --approve validate --reason "known outlier in the test set"
+  kubectl ml resume job/train-llama`,
 		Args:              atMostOne("RUN"),
 		RunE:              func(c *cobra.Command, args []string) error { o.Run = argRun(args); return do(c.Context(), f, o) },
-		ValidArgsFunction: f.completeRuns,
+		ValidArgsFunction: f.completeOne(f.runAndWorkNames),
 	}
 	c.Flags().StringVar(&o.Approve, "approve", "", "let the run pass the gates of this `stage`")
 	c.Flags().StringVar(&o.Reason, "reason", "", "why the gates may be passed: a `text` to keep in the record")
@@ -52,9 +56,18 @@ func runResume(ctx context.Context, f *Factory, o resumeOptions) error {
 	if o.Reason != "" && o.Approve == "" {
 		return errors.New("--reason belongs to --approve STAGE")
 	}
-	c, name, err := f.named(ctx, o.Run)
+	c, err := f.Client()
 	if err != nil {
 		return err
+	}
+	name, w, err := f.runOrWork(ctx, c, o.Run)
+	switch {
+	case err != nil:
+		return err
+	case w != nil && (o.Approve != "" || o.Detach):
+		return fmt.Errorf("--approve and --detach are for runs, and %s is none", w.KindName())
+	case w != nil:
+		return f.setSuspended(ctx, c, w, false, o.DryRun, o.Output)
 	}
 	if o.Approve != "" {
 		mark := run.Mark{By: c.WhoAmI(ctx), At: f.Now().UTC(), Reason: o.Reason}

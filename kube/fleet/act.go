@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -18,9 +17,6 @@ import (
 	"github.com/kubectl-ml/kubectl-ml/kube"
 	"github.com/kubectl-ml/kubectl-ml/kube/client"
 )
-
-// Short is how verbs and people name the object, such as job/train-x.
-func (r Ref) Short() string { return strings.ToLower(r.Kind) + "/" + r.Name }
 
 // Set says what Suspend did.
 type Set struct {
@@ -35,13 +31,13 @@ const kueueQueue = "kueue.x-k8s.io/queue-name"
 
 // suspendPath is the field that stops a kind without deleting it; nil when it has none.
 func suspendPath(r Ref) []string {
-	group, _, _ := strings.Cut(r.APIVersion, "/")
-	switch {
-	case group == "kubeflow.org" && strings.HasSuffix(r.Kind, "Job"):
-		return []string{"spec", "runPolicy", "suspend"}
-	case slices.Contains([]string{"Job.batch", "CronJob.batch", "JobSet.jobset.x-k8s.io", "TrainJob.trainer.kubeflow.org", "RayJob.ray.io",
-		"RayCluster.ray.io", "Workflow.argoproj.io", "AppWrapper.workload.codeflare.dev"}, r.Kind+"."+group):
+	if group := r.group(); group == "batch" && (r.Kind == "Job" || r.Kind == "CronJob") {
 		return []string{"spec", "suspend"}
+	}
+	for _, k := range kinds() {
+		if k.group == r.group() && k.kind == r.Kind && k.suspend != "" {
+			return strings.Split(k.suspend, ".")
+		}
 	}
 	return nil
 }
@@ -49,16 +45,16 @@ func suspendPath(r Ref) []string {
 // Suspend suspends a piece of work, or lets it go on. A suspended Job keeps its record and loses its pods. Where Kueue
 // admits the work, its Workload is deactivated instead: Kueue would undo what is written into the Job itself.
 func Suspend(ctx context.Context, c *client.Client, w *Work, suspend bool, dryRun []string) (Set, error) {
-	doing := "resume " + w.Short()
+	doing := "resume " + w.KindName()
 	if suspend {
-		doing = "suspend " + w.Short()
+		doing = "suspend " + w.KindName()
 	}
 	if w.Final() {
 		return Set{}, fmt.Errorf("%s: it has ended already (%s)", doing, w.State)
 	}
 	path := suspendPath(w.Ref)
 	if path == nil {
-		return Set{}, fmt.Errorf("%s: a %s cannot be suspended\n  give its accelerators back with: kubectl ml scale %s --replicas 0   or: kubectl ml cancel %s", doing, w.Kind, w.Short(), w.Short())
+		return Set{}, fmt.Errorf("%s: a %s cannot be suspended\n  give its accelerators back with: kubectl ml scale %s --replicas 0   or: kubectl ml cancel %s", doing, w.Kind, w.KindName(), w.KindName())
 	}
 	if w.Labels[kueueQueue] != "" {
 		load, err := workload(ctx, c, w)
@@ -86,7 +82,7 @@ func Suspend(ctx context.Context, c *client.Client, w *Work, suspend bool, dryRu
 
 // Cancel deletes a piece of work and, in the background, all that belongs to it.
 func Cancel(ctx context.Context, c *client.Client, w *Work, dryRun []string) error {
-	doing := "delete " + w.Short()
+	doing := "delete " + w.KindName()
 	objects, err := resourceOf(c, w.Ref)
 	if err != nil {
 		return c.Explain(doing, err)
@@ -101,7 +97,7 @@ func Cancel(ctx context.Context, c *client.Client, w *Work, dryRun []string) err
 // Scale sets how many pods a piece of work has: a Job's parallelism (and the completions of an Indexed Job, which is elastic when
 // the two are equal), for others what their scale subresource sets. It returns the number before.
 func Scale(ctx context.Context, c *client.Client, w *Work, replicas int32, dryRun []string) (before int64, err error) {
-	doing := "scale " + w.Short()
+	doing := "scale " + w.KindName()
 	if w.Final() {
 		return 0, fmt.Errorf("%s: it has ended already (%s)", doing, w.State)
 	}
@@ -137,7 +133,7 @@ func scaleJob(ctx context.Context, jobs dynamic.ResourceInterface, w *Work, repl
 	mode, _, _ := unstructured.NestedString(now.Object, "spec", "completionMode")
 	if completions, ok, _ := unstructured.NestedInt64(now.Object, "spec", "completions"); mode == "Indexed" && ok && completions == before {
 		if replicas == 0 {
-			return before, errors.New("an elastic Job cannot have 0 replicas\n  pause it with: kubectl ml suspend " + w.Short())
+			return before, errors.New("an elastic Job cannot have 0 replicas\n  pause it with: kubectl ml suspend " + w.KindName())
 		}
 		spec["completions"] = replicas
 	}

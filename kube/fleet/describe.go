@@ -251,7 +251,7 @@ func conditions(root *unstructured.Unstructured) []Condition {
 }
 
 func events(ctx context.Context, c *client.Client, w *Work) ([]Event, error) {
-	about := map[string]string{w.UID: w.Short()}
+	about := map[string]string{w.UID: w.KindName()}
 	for _, p := range w.Pods {
 		about[p.UID] = "pod/" + p.Name
 	}

@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -148,7 +147,7 @@ func byName(a, b Ref) int {
 }
 
 // KindName is the ref as KIND/NAME.
-func (r Ref) KindName() string { return fmt.Sprintf("%s/%s", r.Kind, r.Name) }
+func (r Ref) KindName() string { return strings.ToLower(r.Kind) + "/" + r.Name }
 
 // group is the API group of the ref, empty for the core.
 func (r Ref) group() string {
