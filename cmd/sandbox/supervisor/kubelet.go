@@ -121,6 +121,15 @@ const (
 	jobDuration        = 3 * time.Second // as in the stage that ends a Job's pod
 )
 
+// annotation is what an annotation says of the pod: the one that ends in its rank comes first.
+func annotation(pod *unstructured.Unstructured, name string) string {
+	all := pod.GetAnnotations()
+	if text, ok := all[name+"."+all["batch.kubernetes.io/job-completion-index"]]; ok {
+		return text
+	}
+	return all[name]
+}
+
 // script gives the lines that a container has written until now: those of the annotation, spread
 // over the pod's run, so that a simulated training has a curve that grows.
 func script(pod *unstructured.Unstructured, container string, now time.Time) (written []line, ended bool) {
@@ -128,12 +137,12 @@ func script(pod *unstructured.Unstructured, container string, now time.Time) (wr
 	if start.IsZero() {
 		return nil, false
 	}
-	text := pod.GetAnnotations()[logsAnnotation]
+	text := annotation(pod, logsAnnotation)
 	if text == "" {
 		text = "simulated container " + container + " of pod " + pod.GetName() + " on node " + nodeOf(pod)
 	}
 	all := strings.Split(strings.TrimRight(text, "\n"), "\n")
-	run, err := time.ParseDuration(pod.GetAnnotations()[durationAnnotation])
+	run, err := time.ParseDuration(annotation(pod, durationAnnotation))
 	if err != nil {
 		run = jobDuration
 	}

@@ -45,6 +45,20 @@ func TestLogsAreSpreadOverTheRun(t *testing.T) {
 	}
 }
 
+func TestLogsOfARank(t *testing.T) {
+	running := map[string]any{"running": map[string]any{"startedAt": "2026-01-02T03:04:00Z"}}
+	for rank, want := range map[string]string{"": "all", "1": "all", "2": "only two"} {
+		annotations := map[string]any{logsAnnotation: "all", logsAnnotation + ".2": "only two"}
+		if rank != "" {
+			annotations["batch.kubernetes.io/job-completion-index"] = rank
+		}
+		lines, _ := script(pod(running, annotations), "main", time.Date(2026, 1, 2, 3, 5, 0, 0, time.UTC))
+		if len(lines) != 1 || lines[0].text != want {
+			t.Errorf("rank %q writes %v, want %s", rank, lines, want)
+		}
+	}
+}
+
 func TestSkip(t *testing.T) {
 	start := time.Date(2026, 1, 2, 3, 4, 0, 0, time.UTC)
 	lines := []line{{start, "a"}, {start.Add(time.Second), "b"}, {start.Add(2 * time.Second), "c"}}
