@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -48,7 +49,7 @@ A sandbox is named by its state folder; several run side by side.`,
 	root.PersistentFlags().StringVar(&stateFlag, "state", state.DefaultPath(env.Getenv),
 		"state `folder`, which is the identity of the sandbox (environment: KUBECTL_ML_SANDBOX)")
 	open := func() (*cluster.Sandbox, error) { return env.sandbox(stateFlag) }
-	root.AddCommand(newUp(env, open), newDown(open), newStatus(env, open), newKubeconfig(env, open), newBuild(env), newImage(env, open), newSupervise(env, open))
+	root.AddCommand(newUp(env, open), newDown(open), newStatus(env, open), newKubeconfig(env, open), newBuild(env), newImage(env, open), newFleet(env, open), newSupervise(env, open))
 	return root
 }
 
@@ -99,14 +100,19 @@ func newDown(open opener) *cobra.Command {
 }
 
 func newBuild(env Env) *cobra.Command {
-	return &cobra.Command{
+	var with []string
+	cmd := &cobra.Command{
 		Use: "build", Short: "Build every program into the cache, for Makefile and CI", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cache, err := env.cache()
 			if err != nil {
 				return err
 			}
-			names := build.ControlPlane()
+			controllers, err := cluster.With(nil, with)
+			if err != nil {
+				return err
+			}
+			names := append(build.ControlPlane(), controllers...)
 			if node.Possible() == "" {
 				names = append(names, build.RealNode()...)
 			}
@@ -117,4 +123,6 @@ func newBuild(env Env) *cobra.Command {
 			return err
 		},
 	}
+	cmd.Flags().StringSliceVar(&with, "with", nil, "controllers to build besides, a `list` of "+strings.Join(cluster.Controllers(), ","))
+	return cmd
 }

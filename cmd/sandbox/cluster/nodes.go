@@ -65,7 +65,7 @@ func gpuNodes(n int) []gpuNode {
 			node.Allocatable--
 		case i%40 == 9:
 			node.Cordoned = true
-		case i%20 == 14:
+		case i%20 == 12:
 			node.Taint = "{key: reserved, value: research, effect: NoSchedule}"
 		}
 		nodes[i] = node
