@@ -30,6 +30,9 @@ const (
 	LabelSource = "kubectl-ml.dev/source"
 	// LabelDriver marks the Jobs and CronJobs that advance runs from inside the cluster; its value is "true".
 	LabelDriver = "kubectl-ml.dev/driver"
+
+	// LabelQueue is Kueue's own label of the LocalQueue through which a Job is admitted.
+	LabelQueue = "kueue.x-k8s.io/queue-name"
 )
 
 // Values of LabelKind.
@@ -53,6 +56,8 @@ const (
 	AnnotationSummary = "kubectl-ml.dev/summary"
 	// AnnotationManifestName is the name that a manifest's object had in its file.
 	AnnotationManifestName = "kubectl-ml.dev/manifest-name"
+	// AnnotationHostfile lists the ranks of a pod's Job for mpirun, shown to it as /ml/hostfile.
+	AnnotationHostfile = "kubectl-ml.dev/hostfile"
 )
 
 // Prefixes of the records' names.

@@ -70,7 +70,8 @@ func stageNames(stages []PlannedStage) []string {
 	return names
 }
 
-// Job builds the Job of one child of a stage, in its attempt (from 1), without asking a cluster.
+// Job builds the Job of one child of a stage, in its attempt (from 1), without asking a cluster. Of a stage with engine
+// jobset it is what JobSet takes.
 // results are those of the stages before it, by name; nil builds a draft, in which references to results stay as they stand.
 func Job(plan *Plan, run RunRef, stage string, child, attempt int, results map[string]Result) (*batchv1.Job, error) {
 	s, err := plan.mustHave(stage)
@@ -87,12 +88,15 @@ func Job(plan *Plan, run RunRef, stage string, child, attempt int, results map[s
 	if len(s.Children) > 1 {
 		b.labels[kube.LabelChild] = strconv.Itoa(child)
 	}
-	name := JobName(run.Name, stage, child, len(s.Children), attempt)
+	name := s.JobName(run.Name, child, attempt)
 	switch {
 	case s.Kind() == KindDeployment:
 		return nil, fmt.Errorf("stage %s rolls out a Deployment, it has no Job", stage)
 	case len(s.Object) > 0:
 		return b.manifestJob(name)
+	}
+	if s.Distributed() {
+		b.gang = gangOf(s, name)
 	}
 	return b.job(name)
 }
@@ -105,6 +109,8 @@ type builder struct {
 	scope     scope
 	// labels are ours alone; the user's stand in the plan.
 	labels map[string]string
+	// gang is nil for a stage of one pod.
+	gang *gang
 }
 
 func (b builder) ownLabels(run string) map[string]string {
@@ -156,6 +162,11 @@ func (b builder) job(name string) (*batchv1.Job, error) {
 		},
 		Spec: b.jobSpec(template),
 	}
+	if queue := b.stage.Queue; queue != "" {
+		// Kueue starts it; without Kueue it would start before anybody has asked for quota.
+		job.Labels[kube.LabelQueue] = queue
+		job.Spec.Suspend = new(true)
+	}
 	return patchObject(b, job)
 }
 
@@ -183,6 +194,9 @@ func (b builder) jobSpec(template corev1.PodTemplateSpec) batchv1.JobSpec {
 	if b.stage.Timeout != nil {
 		seconds := int64(math.Ceil(b.stage.Timeout.Seconds()))
 		spec.ActiveDeadlineSeconds = &seconds
+	}
+	if b.gang != nil {
+		b.gang.policies(&spec, b.stage.UsesJobSet())
 	}
 	return spec
 }

@@ -173,6 +173,9 @@ func (b builder) scheduled() (*batchv1.CronJob, error) {
 	if len(s.Children) != 1 {
 		return nil, fmt.Errorf("stage %s has a schedule and a sweep: schedule the pipeline instead, a plain CronJob cannot choose among children", s.Name)
 	}
+	if s.Distributed() {
+		return nil, fmt.Errorf("stage %s has a schedule and replicas: schedule the pipeline instead, a plain CronJob makes no Service for them", s.Name)
+	}
 	b.scope = scope{stage: s.Name, pipeline: b.plan.Pipeline, params: s.Children[0].Params, scheduled: true}
 	job, err := b.job("")
 	if err != nil {

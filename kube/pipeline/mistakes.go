@@ -85,6 +85,9 @@ func (c *checker) unknown(f *field, t reflect.Type, known map[string]reflect.Typ
 		if slices.Contains([]string{"dependson", "depends_on", "dependencies", "depends", "after"}, strings.ToLower(f.key)) {
 			meant = "needs"
 		}
+		if slices.Contains([]string{"nodes", "nnodes", "numnodes", "workers", "numworkers", "worldsize"}, strings.ToLower(f.key)) {
+			meant = "replicas"
+		}
 	}
 	switch {
 	case meant != "":

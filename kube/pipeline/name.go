@@ -14,18 +14,28 @@ const (
 	maxCronJobName = 52
 )
 
-// JobName is the name of a stage's Job: RUN-STAGE, then -CHILD when the stage has more than one child,
-// then -rATTEMPT from the second attempt on. It is at most 63 characters; when the parts are longer,
-// RUN-STAGE is trimmed and a hash of the whole stands in for the rest.
-func JobName(run, stage string, child, children, attempt int) string {
-	suffix := ""
-	if children > 1 {
+// JobName is the name of the Job, or JobSet, of one child of the stage: RUN-STAGE, then -CHILD when the stage has more than
+// one child, then -rATTEMPT from the second attempt on. It is at most 63 characters, less what is put behind it for each
+// rank of a distributed stage; when the parts are longer, RUN-STAGE is trimmed and a hash of the whole stands in for the rest.
+func (s PlannedStage) JobName(run string, child, attempt int) string {
+	base, suffix, limit := run+"-"+s.Name, "", maxJobName
+	if len(s.Children) > 1 {
 		suffix += "-" + strconv.Itoa(child)
 	}
 	if attempt > 1 {
 		suffix += "-r" + strconv.Itoa(attempt)
 	}
-	return fitName(run+"-"+stage, suffix, maxJobName)
+	if s.Distributed() {
+		// It is the name of a Service too, and those begin with a letter.
+		if base[0] >= '0' && base[0] <= '9' {
+			base = "ml-" + base
+		}
+		limit -= len("-" + strconv.Itoa(s.Replicas-1))
+	}
+	if s.UsesJobSet() {
+		limit -= len(jobSetRanks) + podSuffix
+	}
+	return fitName(base, suffix, limit)
 }
 
 // fitName is base+suffix, or a trimmed base, 8 hex digits of the hash of the whole, and suffix.

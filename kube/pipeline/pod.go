@@ -3,7 +3,9 @@ package pipeline
 import (
 	"fmt"
 	"maps"
+	slashpath "path"
 	"slices"
+	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -24,6 +26,8 @@ const (
 
 	inputsVolume    = "ml-inputs"
 	workspaceVolume = "ml-workspace"
+	memoryVolume    = "ml-shm"
+	memoryPath      = "/dev/shm"
 	productLabel    = "nvidia.com/gpu.product"
 	// maxParams leaves room for other annotations within the 256 KiB that an object may have.
 	maxParams = 200 << 10
@@ -60,6 +64,7 @@ func (b builder) podTemplate() (corev1.PodTemplateSpec, error) {
 		NodeSelector:       merged(selector),
 		Tolerations:        slices.Clone(s.Tolerations),
 		Volumes:            volumes,
+		Affinity:           b.affinity(),
 		Containers:         []corev1.Container{container},
 		// The part of the restricted profile that any image bears; runAsNonRoot is left to a patch, since
 		// many training images run as root.
@@ -72,10 +77,17 @@ func (b builder) podTemplate() (corev1.PodTemplateSpec, error) {
 		spec.AutomountServiceAccountToken = new(false)
 	}
 	b.addGPUs(&spec)
+	notes := map[string]string{kube.AnnotationParams: document}
+	if b.gang != nil {
+		spec.Subdomain = b.gang.service
+		if s.UsesSSH() {
+			notes[kube.AnnotationHostfile] = b.gang.each("%s slots="+strconv.Itoa(b.gang.procs)+"\n", "")
+		}
+	}
 	return corev1.PodTemplateSpec{
 		ObjectMeta: metav1.ObjectMeta{
 			Labels:      merged(b.plan.Labels, b.labels),
-			Annotations: merged(b.annotations(), map[string]string{kube.AnnotationParams: document}),
+			Annotations: merged(b.annotations(), notes),
 		},
 		Spec: spec,
 	}, nil
@@ -112,6 +124,13 @@ func (b builder) container() (corev1.Container, error) {
 	if c.Args, err = sc.fillList("args", s.Args); err != nil {
 		return c, err
 	}
+	if b.gang != nil && b.gang.script != "" {
+		if len(c.Command) == 0 {
+			return c, fmt.Errorf("stage %s: framework %s runs around the command, which is missing", s.Name, s.Framework)
+		}
+		c.Command = slices.Concat([]string{"/bin/sh", "-c", b.gang.script, "ml-" + string(s.Framework)}, c.Command)
+		c.SecurityContext.Capabilities.Add = b.gang.adds
+	}
 	if c.Env, err = b.env(); err != nil {
 		return c, err
 	}
@@ -122,6 +141,9 @@ func (b builder) container() (corev1.Container, error) {
 	c.VolumeMounts = []corev1.VolumeMount{{Name: inputsVolume, MountPath: InputsPath, ReadOnly: true}}
 	if w := b.plan.Workspace; w != nil {
 		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: workspaceVolume, MountPath: w.Path()})
+	}
+	if b.sharesMemory() {
+		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: memoryVolume, MountPath: memoryPath})
 	}
 	c.VolumeMounts = append(c.VolumeMounts, mounts...)
 	return c, nil
@@ -163,6 +185,11 @@ func (b builder) env() ([]corev1.EnvVar, error) {
 		add(corev1.EnvVar{Name: "ML_RUN", Value: b.scope.run})
 	}
 	add(corev1.EnvVar{Name: "ML_STAGE", Value: b.stage.Name})
+	if b.gang != nil {
+		for _, e := range b.gang.env(b.gang) {
+			add(e)
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(b.scope.params)) {
 		// Kubernetes expands $(VAR) in env values; a parameter is data and arrives as it is.
 		value := strings.ReplaceAll(text(b.scope.params[name]), "$", "$$")
@@ -197,6 +224,17 @@ func (b builder) volumes() ([]corev1.Volume, error) {
 			LocalObjectReference: corev1.LocalObjectReference{Name: src.ConfigMap}, Items: items,
 		}})
 	}
+	if b.stage.UsesSSH() {
+		sources = append(sources,
+			corev1.VolumeProjection{DownwardAPI: &corev1.DownwardAPIProjection{Items: []corev1.DownwardAPIVolumeFile{{
+				Path:     strings.TrimPrefix(hostfilePath, InputsPath+"/"),
+				FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: "metadata.annotations['" + kube.AnnotationHostfile + "']"},
+			}}}},
+			corev1.VolumeProjection{Secret: &corev1.SecretProjection{
+				LocalObjectReference: corev1.LocalObjectReference{Name: SSHSecretName(b.scope.run)},
+				Items:                []corev1.KeyToPath{{Key: sshKey, Path: sshPath + "/" + sshKey}, {Key: sshPublic, Path: sshPath + "/" + sshPublic}},
+			}})
+	}
 	// Readable and executable for all, so that scripts run whatever user the image has.
 	mode := int32(0o555)
 	volumes := []corev1.Volume{{Name: inputsVolume, VolumeSource: corev1.VolumeSource{
@@ -207,11 +245,26 @@ func (b builder) volumes() ([]corev1.Volume, error) {
 			PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: w.Claim},
 		}})
 	}
+	if b.sharesMemory() {
+		volumes = append(volumes, corev1.Volume{Name: memoryVolume, VolumeSource: corev1.VolumeSource{
+			EmptyDir: &corev1.EmptyDirVolumeSource{Medium: corev1.StorageMediumMemory},
+		}})
+	}
 	own, err := fillAll(b.scope, "volumes", b.stage.Volumes)
 	if err != nil {
 		return nil, err
 	}
 	return append(volumes, own...), nil
+}
+
+// sharesMemory says whether the pod gets all the shared memory that its limit allows instead of the 64 MiB of a container:
+// data loaders and NCCL pass batches through it, and die of a bus error where it is short. What it holds counts as memory
+// of the container. A mount of the user's own at that place wins.
+func (b builder) sharesMemory() bool {
+	if b.gang == nil && (b.stage.GPUs == nil || b.stage.GPUs.Count == 0) {
+		return false
+	}
+	return !slices.ContainsFunc(b.stage.VolumeMounts, func(m corev1.VolumeMount) bool { return slashpath.Clean(m.MountPath) == memoryPath })
 }
 
 // addGPUs asks for accelerators, for nodes that have the product, and tolerates the taint that keeps others off them.

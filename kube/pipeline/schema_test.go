@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -47,6 +49,8 @@ func generateSchema(t *testing.T) []byte {
 	for _, name := range []string{"Stage", "Metadata"} {
 		setName(s.Definitions[name])
 	}
+	choices(s.Definitions["Stage"], "framework", slices.Sorted(maps.Keys(launches)))
+	choices(s.Definitions["Stage"], "engine", []Engine{EngineJob, EngineJobSet})
 	out, err := json.MarshalIndent(s, "", " ")
 	if err != nil {
 		t.Fatal(err)
@@ -57,6 +61,14 @@ func generateSchema(t *testing.T) []byte {
 func constant(s *jsonschema.Schema, field, value string) {
 	p, _ := s.Properties.Get(field)
 	p.Const = value
+}
+
+// choices are the values that editors offer for a field.
+func choices[T any](s *jsonschema.Schema, field string, values []T) {
+	p, _ := s.Properties.Get(field)
+	for _, v := range values {
+		p.Enum = append(p.Enum, v)
+	}
 }
 
 func setName(s *jsonschema.Schema) {
@@ -192,6 +204,7 @@ func TestSchemaRefusesBadFiles(t *testing.T) {
 	for i, stage := range []string{
 		"{name: a, comand: [x]}", "{name: a, gpus: 0.5}", "{name: a, gpus: {cout: 1}}", "{name: A}", "{image: x}",
 		"{name: a, sweep: {lr: 0.1}}", "{name: a, timeout: 1d}", "{name: a, env: {A: b}}", "{name: a, retries: many}", "{name: a, volumes: [{nme: v}]}",
+		"{name: a, replicas: two}", "{name: a, replicas: 2, framework: pytorch}", "{name: a, replicas: 2, engine: pod}", "{name: a, replicas: 2, topology: spread}",
 	} {
 		text := fmt.Sprintf("%s  stages: [%s]\n", head, stage)
 		if err := againstSchema(t, schema, []byte(text)); err == nil {

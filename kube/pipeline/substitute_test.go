@@ -130,28 +130,47 @@ func TestUserEnvWins(t *testing.T) {
 }
 
 func TestJobName(t *testing.T) {
+	stage := func(name string, children, replicas int, engine Engine) PlannedStage {
+		s := PlannedStage{Children: make([]Child, children)}
+		s.Name, s.Replicas, s.Engine = name, replicas, engine
+		return s
+	}
 	long := strings.Repeat("x", 40)
 	for _, c := range []struct {
-		stage                    string
-		child, children, attempt int
-		want                     string
+		stage          PlannedStage
+		run            string
+		child, attempt int
+		want           string
 	}{
-		{"train", 0, 1, 1, "demo-1-train"},
-		{"train", 0, 1, 0, "demo-1-train"},
-		{"train", 2, 4, 1, "demo-1-train-2"},
-		{"train", 2, 4, 3, "demo-1-train-2-r3"},
-		{"train", 0, 1, 2, "demo-1-train-r2"},
+		{stage("train", 1, 0, ""), "demo-1", 0, 1, "demo-1-train"},
+		{stage("train", 1, 0, ""), "demo-1", 0, 0, "demo-1-train"},
+		{stage("train", 4, 0, ""), "demo-1", 2, 1, "demo-1-train-2"},
+		{stage("train", 4, 0, ""), "demo-1", 2, 3, "demo-1-train-2-r3"},
+		{stage("train", 1, 0, ""), "demo-1", 0, 2, "demo-1-train-r2"},
+		{stage("train", 1, 0, ""), "3d-1", 0, 1, "3d-1-train"},
+		{stage("train", 4, 16, ""), "3d-1", 2, 2, "ml-3d-1-train-2-r2"},
+		{stage("train", 1, 16, EngineJobSet), "3d-1", 0, 1, "ml-3d-1-train"},
 	} {
-		if got := JobName("demo-1", c.stage, c.child, c.children, c.attempt); got != c.want {
+		if got := c.stage.JobName(c.run, c.child, c.attempt); got != c.want {
 			t.Errorf("%s, want %s", got, c.want)
 		}
 	}
-	seen := map[string]bool{}
-	for child := range 200 {
-		name := JobName(long+"-abc", long, child, 200, 12)
-		if len(name) > 63 || seen[name] || name != JobName(long+"-abc", long, child, 200, 12) {
-			t.Errorf("%s is too long, not unique or not stable", name)
+	for _, s := range []PlannedStage{stage(long, 200, 0, ""), stage(long, 200, 5000, EngineJob), stage(long, 200, 5000, EngineJobSet)} {
+		seen := map[string]bool{}
+		// What is put behind the name for the last rank, and what a JobSet's rules want free behind that.
+		behind := ""
+		if s.Distributed() {
+			behind = "-4999"
 		}
-		seen[name] = true
+		if s.UsesJobSet() {
+			behind = "-workers-0-4999-abcde"
+		}
+		for child := range 200 {
+			name := s.JobName(long+"-abc", child, 12)
+			if len(name+behind) > 63 || seen[name] || name != s.JobName(long+"-abc", child, 12) {
+				t.Errorf("%s is too long, not unique or not stable", name)
+			}
+			seen[name] = true
+		}
 	}
 }

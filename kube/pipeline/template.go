@@ -25,6 +25,7 @@ func mergeTemplate(defaults, stage Template) Template {
 		Tolerations:        slices.Concat(defaults.Tolerations, stage.Tolerations),
 		GPUs:               first(stage.GPUs, defaults.GPUs),
 		Timeout:            first(stage.Timeout, defaults.Timeout),
+		Queue:              orElse(stage.Queue, defaults.Queue),
 		Retries:            first(stage.Retries, defaults.Retries),
 		TTL:                first(stage.TTL, defaults.TTL),
 	}

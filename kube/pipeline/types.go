@@ -94,7 +94,10 @@ type Template struct {
 	GPUs *GPUs `json:"gpus,omitempty"`
 	// Timeout bounds the stage's Job (activeDeadlineSeconds), such as 90s, 30m or 12h.
 	Timeout *metav1.Duration `json:"timeout,omitempty"`
-	// Retries is how often a failed pod is tried again (backoffLimit); default 0.
+	// Queue is the LocalQueue of Kueue that admits the stage's Jobs; they are created suspended and start when it has quota.
+	Queue string `json:"queue,omitempty"`
+	// Retries is how often a failed pod is tried again (backoffLimit); default 0. Of a distributed stage each rank is
+	// tried again that often, or with engine jobset all of them together.
 	// Losses by the infrastructure (eviction, preemption, a lost node) never count.
 	Retries *int32 `json:"retries,omitempty"`
 	// TTL removes the finished Job after that time, once its outcome is recorded; default: it stays.
@@ -127,6 +130,17 @@ type Stage struct {
 	Params Params `json:"params,omitempty"`
 	// Sweep runs the stage once for each set of parameters: a mapping of lists is a grid, a list of mappings is taken as it is.
 	Sweep *Sweep `json:"sweep,omitempty"`
+	// Replicas makes the stage a distributed one: so many pods work together, each with a rank from 0 and a name by which
+	// the others find it.
+	Replicas int `json:"replicas,omitempty"`
+	// Framework is what the ranks work together by, and decides what they are told: torchrun, mpi, ray, tensorflow, jax or
+	// none, the default.
+	Framework Framework `json:"framework,omitempty"`
+	// Engine is what the replicas are made of: job, an Indexed Job with a headless Service, the default; or jobset, a
+	// JobSet, which has to be installed and tries all ranks again together.
+	Engine Engine `json:"engine,omitempty"`
+	// Topology says where the replicas go relative to each other; default: where there is room.
+	Topology *Topology `json:"topology,omitempty"`
 	// Parallel bounds how many children of a sweep run at once; default 4.
 	Parallel int `json:"parallel,omitempty"`
 	// Best tells which child of a sweep later stages see: {min: rmse} or {max: accuracy}.
@@ -143,6 +157,38 @@ type Stage struct {
 	Deploy *Deploy `json:"deploy,omitempty"`
 	// Patch is merged (strategic merge) over the generated Job, or over the manifest's object, in Kubernetes' own types.
 	Patch json.RawMessage `json:"patch,omitempty"`
+}
+
+// Framework is what the ranks of a distributed stage work together by.
+type Framework string
+
+// The frameworks.
+const (
+	FrameworkNone       Framework = "none"
+	FrameworkTorchrun   Framework = "torchrun"
+	FrameworkMPI        Framework = "mpi"
+	FrameworkRay        Framework = "ray"
+	FrameworkTensorFlow Framework = "tensorflow"
+	FrameworkJAX        Framework = "jax"
+)
+
+// Engine is what the replicas of a distributed stage are made of.
+type Engine string
+
+// The engines.
+const (
+	EngineJob    Engine = "job"
+	EngineJobSet Engine = "jobset"
+)
+
+// Topology says where the replicas of a stage go relative to each other.
+type Topology struct {
+	// Spread puts each replica into another domain, Together all into one: host, zone, or a label of nodes that names
+	// the domain, such as a rack.
+	Spread   string `json:"spread,omitempty"`
+	Together string `json:"together,omitempty"`
+	// Required makes replicas wait where that cannot be had; default: they then go where there is room.
+	Required bool `json:"required,omitempty"`
 }
 
 // Sweep is the search space of a stage.

@@ -57,6 +57,7 @@ func (v *validator) containerStage(at *path, s *Stage) {
 			v.err(at.field("parallel"), "bounds the children of a sweep, the stage has none", "remove it, or add a sweep")
 		}
 	}
+	v.distributed(at, s)
 	v.schedule(at.field("schedule"), s.Schedule)
 	if s.Schedule != "" && s.Sweep != nil && s.Sweep.Size() > 1 {
 		v.err(at.field("schedule"), "a stage with a sweep cannot be a plain CronJob, which makes one Job", "move the schedule to spec.schedule, which runs the whole pipeline")

@@ -33,6 +33,7 @@ func (v *validator) template(at *path, t, defaults *Template) {
 	v.nodeSelector(at.field("nodeSelector"), t.NodeSelector)
 	v.tolerations(at.field("tolerations"), t.Tolerations)
 	v.gpus(at.field("gpus"), t)
+	v.queue(at.field("queue"), t.Queue)
 	if t.Timeout != nil && t.Timeout.Duration <= 0 {
 		v.err(at.field("timeout"), "must be more than 0", "write a duration such as 30m, or remove the line")
 	}
@@ -161,7 +162,7 @@ func (v *validator) volumes(at *path, t, defaults *Template) {
 		switch wrong := dnsLabel(volume.Name, validation.DNS1123LabelMaxLength); {
 		case wrong != "":
 			v.err(here.field("name"), wrong, "name it with lower-case letters, digits and -")
-		case volume.Name == inputsVolume || volume.Name == workspaceVolume:
+		case volume.Name == inputsVolume || volume.Name == workspaceVolume || volume.Name == memoryVolume:
 			v.err(here.field("name"), volume.Name+" is a volume of kubectl ml itself", "use another name")
 		case own[volume.Name]:
 			v.err(here.field("name"), "volume "+volume.Name+" stands here twice", "keep one of the two")
