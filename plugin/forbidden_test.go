@@ -24,7 +24,7 @@ const engineer = "ml-engineer"
 
 // engineerRules are what a person needs beyond the rights of a driver: to apply, to delete and to read logs.
 func engineerRules() []rbacv1.PolicyRule {
-	return append(run.DriverRules(),
+	return append(run.DriverRules(&run.Record{}),
 		rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"configmaps"}, Verbs: []string{"patch", "delete"}},
 		rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods/log"}, Verbs: []string{"get"}},
 		rbacv1.PolicyRule{APIGroups: []string{"batch"}, Resources: []string{"cronjobs"}, Verbs: []string{"get", "list", "create", "patch", "delete"}},
@@ -141,7 +141,7 @@ func TestEachMissingRight(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, rule := range run.DriverRules() {
+	for _, rule := range run.DriverRules(&run.Record{}) {
 		for _, verb := range rule.Verbs {
 			resource := rule.Resources[0]
 			want, known := missingRights[verb+" "+resource]

@@ -246,6 +246,9 @@ func (f *Factory) dryRun(ctx context.Context, c *client.Client, p *run.Prepared,
 		return err
 	}
 	if mode == "server" {
+		if err := p.CheckCluster(ctx, c); err != nil {
+			return err
+		}
 		if err := run.CheckObjects(ctx, c, objects); err != nil {
 			return err
 		}

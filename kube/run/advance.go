@@ -59,7 +59,7 @@ func advance(ctx context.Context, c *client.Client, name string, starting bool) 
 // act does a step. What it has done when it fails is found again by the next look.
 func act(ctx context.Context, c *client.Client, o *observation, s step) error {
 	for _, name := range s.deletes {
-		if err := endJob(ctx, c, name); err != nil {
+		if err := endJob(ctx, c, name, o.live.JobSets[name]); err != nil {
 			return err
 		}
 	}
@@ -80,30 +80,52 @@ func act(ctx context.Context, c *client.Client, o *observation, s step) error {
 		}
 	}
 	for name, ttl := range s.expire {
-		patch := fmt.Appendf(nil, `{"spec":{"ttlSecondsAfterFinished":%d}}`, int64(ttl.Seconds()))
-		_, err := c.Kube.BatchV1().Jobs(c.Namespace).Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: kube.FieldManager})
-		if err != nil && !apierrors.IsNotFound(err) {
-			return c.Explain("set the TTL of job "+name, err)
+		if err := setTTL(ctx, c, name, o.live.JobSets[name], ttl); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func endJob(ctx context.Context, c *client.Client, name string) error {
-	err := c.Kube.BatchV1().Jobs(c.Namespace).Delete(ctx, name, metav1.DeleteOptions{PropagationPolicy: ptr.To(metav1.DeletePropagationBackground)})
+// setTTL lets a finished Job, or JobSet, go by itself.
+func setTTL(ctx context.Context, c *client.Client, name string, set bool, ttl time.Duration) error {
+	patch := fmt.Appendf(nil, `{"spec":{"ttlSecondsAfterFinished":%d}}`, int64(ttl.Seconds()))
+	opts := metav1.PatchOptions{FieldManager: kube.FieldManager}
+	var err error
+	if set {
+		_, err = jobSets(c, c.Namespace).Patch(ctx, name, types.MergePatchType, patch, opts)
+	} else {
+		_, err = c.Kube.BatchV1().Jobs(c.Namespace).Patch(ctx, name, types.MergePatchType, patch, opts)
+	}
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
-	return c.Explain("end job "+name, err)
+	return c.Explain("set the TTL of job "+name, err)
+}
+
+// endJob deletes a Job, or a JobSet of that name.
+func endJob(ctx context.Context, c *client.Client, name string, set bool) error {
+	opts := metav1.DeleteOptions{PropagationPolicy: ptr.To(metav1.DeletePropagationBackground)}
+	end := c.Kube.BatchV1().Jobs(c.Namespace).Delete
+	if set {
+		end = func(ctx context.Context, name string, opts metav1.DeleteOptions) error {
+			return jobSets(c, c.Namespace).Delete(ctx, name, opts)
+		}
+	}
+	if err := end(ctx, name, opts); !apierrors.IsNotFound(err) {
+		return c.Explain("end job "+name, err)
+	}
+	return nil
 }
 
 // takeBack ends the Jobs that a step has created for a run that was deleted meanwhile: nobody would find them.
 func takeBack(ctx context.Context, c *client.Client, r Run, s step) error {
 	for _, st := range s.starts {
-		if r.Stage(st.stage).Kind() == pipeline.KindDeployment {
+		p := r.Stage(st.stage)
+		if p.Kind() == pipeline.KindDeployment {
 			continue
 		}
-		if err := endJob(ctx, c, r.jobName(st.stage, st.child)); err != nil {
+		if err := endJob(ctx, c, r.jobName(st.stage, st.child), p.UsesJobSet()); err != nil {
 			return err
 		}
 	}
@@ -164,7 +186,8 @@ func oneLine(err error) string {
 
 func create(ctx context.Context, c *client.Client, r Run, st start) (types.UID, error) {
 	rec := r.Record
-	if rec.Stage(st.stage).Kind() == pipeline.KindDeployment {
+	p := rec.Stage(st.stage)
+	if p.Kind() == pipeline.KindDeployment {
 		return rollOut(ctx, c, rec, st.stage)
 	}
 	j, err := pipeline.Job(&rec.Plan, rec.ref(), st.stage, st.child, rec.attempt(st.stage), r.results())
@@ -172,12 +195,25 @@ func create(ctx context.Context, c *client.Client, r Run, st start) (types.UID, 
 		return "", err
 	}
 	limitToDeadline(&j.Spec.ActiveDeadlineSeconds, rec.Deadline, time.Now())
+	if err := prepareMeeting(ctx, c, rec, p, j); err != nil {
+		return "", err
+	}
+	if p.UsesJobSet() {
+		set, err := pipeline.JobSet(p, j)
+		if err != nil {
+			return "", err
+		}
+		return createJobSet(ctx, c, set)
+	}
 	made, err := c.Kube.BatchV1().Jobs(c.Namespace).Create(ctx, j, metav1.CreateOptions{FieldManager: kube.FieldManager})
 	if apierrors.IsAlreadyExists(err) {
 		return adopt(ctx, c, j)
 	}
 	if err != nil {
 		return "", c.Explain("create job "+j.Name, err)
+	}
+	if needsService(p.Stage) {
+		handOver(ctx, c, j, made.UID)
 	}
 	return made.UID, nil
 }
@@ -203,10 +239,16 @@ func adopt(ctx context.Context, c *client.Client, want *batchv1.Job) (types.UID,
 	if err != nil {
 		return "", c.Explain("read job "+want.Name, err)
 	}
-	if j.Labels[kube.LabelRun] != want.Labels[kube.LabelRun] || j.Labels[kube.LabelStage] != want.Labels[kube.LabelStage] {
-		return "", fmt.Errorf("job %s exists and is not of run %s: delete or rename it", want.Name, want.Labels[kube.LabelRun])
+	return j.UID, isOfRun(j, want, "job")
+}
+
+// isOfRun refuses an object that has the name of one of ours and is not it.
+func isOfRun(have, want metav1.Object, kind string) error {
+	is, must := have.GetLabels(), want.GetLabels()
+	if is[kube.LabelRun] != must[kube.LabelRun] || is[kube.LabelStage] != must[kube.LabelStage] {
+		return fmt.Errorf("%s %s exists and is not of run %s: delete or rename it", kind, want.GetName(), must[kube.LabelRun])
 	}
-	return j.UID, nil
+	return nil
 }
 
 func rollOut(ctx context.Context, c *client.Client, rec *Record, stage string) (types.UID, error) {

@@ -31,6 +31,7 @@ type Application struct {
 	// Schedules are the CronJobs of the pipeline and of its stages.
 	Schedules []*batchv1.CronJob
 	driver    *Driver
+	plan      *pipeline.Plan
 }
 
 // Change is one object that apply or delete touched.
@@ -50,7 +51,7 @@ func NewApplication(ctx context.Context, c *client.Client, b *Bundle, driver *Dr
 	if err != nil {
 		return nil, err
 	}
-	a := &Application{Source: b.SourceMap, Claim: pipeline.WorkspaceClaim(plan, c.Namespace), driver: driver}
+	a := &Application{Source: b.SourceMap, Claim: pipeline.WorkspaceClaim(plan, c.Namespace), driver: driver, plan: plan}
 	if a.Pipeline, err = b.applied(c.Namespace, by); err != nil {
 		return nil, err
 	}
@@ -93,6 +94,11 @@ func (d *Driver) schedule(p *pipeline.Pipeline, ns string) *batchv1.CronJob {
 
 // Apply writes an application by server-side apply and removes the schedules that the file no longer has.
 func (a *Application) Apply(ctx context.Context, c *client.Client, dryRun []string, said func(Change)) error {
+	// A CronJob makes its Jobs suspended for a queue; a whole run looks for itself when it starts.
+	scheduled := slices.DeleteFunc(slices.Clone(a.plan.Stages), func(s pipeline.PlannedStage) bool { return s.Schedule == "" })
+	if err := checkInstalled(ctx, c, scheduled); err != nil {
+		return err
+	}
 	if a.Source != nil {
 		created, err := createSource(ctx, c, a.Source, dryRun)
 		if err != nil {
@@ -114,7 +120,7 @@ func (a *Application) Apply(ctx context.Context, c *client.Client, dryRun []stri
 		}
 	}
 	if a.usesDriver() {
-		if err := a.driver.ensureIdentity(ctx, c, dryRun); err != nil {
+		if err := a.driver.ensureIdentity(ctx, c, a.record(), dryRun); err != nil {
 			return err
 		}
 	}
@@ -127,6 +133,11 @@ func (a *Application) Apply(ctx context.Context, c *client.Client, dryRun []stri
 		}
 	}
 	return a.prune(ctx, c, dryRun, said)
+}
+
+// record is what a run of the pipeline would be about, for the rights that its driver needs.
+func (a *Application) record() *Record {
+	return &Record{Namespace: a.Pipeline.Namespace, Plan: *a.plan}
 }
 
 // done names what an apply did, from the object before and after it.
@@ -350,7 +361,7 @@ func (a *Application) Objects() []runtime.Object {
 		out = append(out, a.Claim)
 	}
 	if a.usesDriver() {
-		out = append(out, a.driver.identity(a.Pipeline.Namespace)...)
+		out = append(out, a.driver.identity(a.record())...)
 	}
 	out = append(out, a.Pipeline)
 	for _, cj := range a.Schedules {

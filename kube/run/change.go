@@ -200,7 +200,7 @@ func Delete(ctx context.Context, c *client.Client, name string, dryRun []string)
 		}
 	}
 	opts := metav1.DeleteOptions{PropagationPolicy: ptr.To(metav1.DeletePropagationBackground), DryRun: dryRun}
-	if deleted, err = deleteJobs(ctx, c, name, opts); err != nil {
+	if deleted, err = deleteJobs(ctx, c, name, usesJobSets(rec), opts); err != nil {
 		return deleted, err
 	}
 	err = c.Kube.CoreV1().ConfigMaps(c.Namespace).Delete(ctx, cm.Name, opts)
@@ -215,14 +215,22 @@ func Delete(ctx context.Context, c *client.Client, name string, dryRun []string)
 	return deleted, nil
 }
 
-// deleteJobs deletes all Jobs of a run, its driver among them.
-func deleteJobs(ctx context.Context, c *client.Client, name string, opts metav1.DeleteOptions) (deleted []string, err error) {
+// deleteJobs deletes all Jobs of a run, its driver among them, and its JobSets. Services go with what owns them.
+func deleteJobs(ctx context.Context, c *client.Client, name string, sets bool, opts metav1.DeleteOptions) (deleted []string, err error) {
+	if sets {
+		if deleted, err = deleteJobSets(ctx, c, name, opts); err != nil {
+			return deleted, err
+		}
+	}
 	api := c.Kube.BatchV1().Jobs(c.Namespace)
 	jobs, err := api.List(ctx, kube.ListOptions(map[string]string{kube.LabelRun: name}))
 	if err != nil {
-		return nil, c.Explain("list the jobs of run "+name, err)
+		return deleted, c.Explain("list the jobs of run "+name, err)
 	}
 	for _, j := range jobs.Items {
+		if ofJobSet(&j) {
+			continue
+		}
 		if err := api.Delete(ctx, j.Name, opts); err != nil && !apierrors.IsNotFound(err) {
 			return deleted, c.Explain("delete job "+j.Name, err)
 		}

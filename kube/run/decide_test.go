@@ -44,7 +44,7 @@ func TestStagesFollowTheirJobs(t *testing.T) {
 		},
 		{
 			"suspended is pending", two().noted("a").job("a", job.Suspended, because("Queued", "waits for quota")),
-			[]string{"run Pending: stage a: Suspended: waits for quota", "a Pending (Suspended): waits for quota", "b Waiting (needs a)"},
+			[]string{"run Pending: stage a: Queued: waits for quota", "a Pending (Queued): waits for quota", "b Waiting (needs a)"},
 		},
 		{
 			"running", two().noted("a").job("a", job.Running),

@@ -31,8 +31,9 @@ type Stage struct {
 	Reason  string   `json:"reason,omitempty"`
 	Message string   `json:"message,omitempty"`
 	Attempt int      `json:"attempt"`
-	// GPUs is what one execution asks for.
+	// GPUs is what one execution asks for, Replicas how many pods a distributed one has.
 	GPUs     int64              `json:"gpus,omitempty"`
+	Replicas int                `json:"replicas,omitempty"`
 	Started  *time.Time         `json:"started,omitempty"`
 	Finished *time.Time         `json:"finished,omitempty"`
 	Children []Child            `json:"children,omitempty"`
@@ -64,10 +65,10 @@ func (r Run) results() map[string]pipeline.Result {
 // Live is what the cluster has of a run right now. A nil map means that nobody looked: what the record says was
 // started is then taken to run.
 type Live struct {
-	// Jobs by name.
+	// Jobs by name. A JobSet is one too, under its own name.
 	Jobs map[string]job.JobFact
-	// TTL tells which of the Jobs expire by themselves.
-	TTL map[string]bool
+	// TTL tells which of the Jobs expire by themselves, JobSets which are JobSets.
+	TTL, JobSets map[string]bool
 	// Deployments by name.
 	Deployments map[string]*appsv1.Deployment
 }
@@ -91,8 +92,9 @@ func Derive(rec *Record, live Live, now time.Time) Run {
 func deriveStage(rec *Record, p *pipeline.PlannedStage, live Live, now time.Time, done map[string]*Stage) Stage {
 	sr := rec.Stages[p.Name]
 	st := Stage{Name: p.Name, Needs: p.Needs, Attempt: rec.attempt(p.Name), Approved: sr.Approval, ReusedFrom: sr.ReusedFrom}
+	st.Replicas = p.Replicas
 	if p.GPUs != nil {
-		st.GPUs = p.GPUs.Count
+		st.GPUs = p.GPUs.Count * int64(max(1, p.Replicas))
 	}
 	if o := sr.Outcome; o != nil {
 		st.recorded = true
@@ -301,7 +303,7 @@ func childFromJob(c *Child, f job.JobFact) {
 	c.Started, c.Finished = f.Started, f.Finished
 	c.State = State(f.State)
 	if f.State == job.Suspended {
-		c.State, c.Reason = Pending, "Suspended"
+		c.State = Pending
 	}
 	last := lastPod(f)
 	if last == nil {
@@ -325,8 +327,12 @@ func childFromJob(c *Child, f job.JobFact) {
 	c.Result = res
 }
 
-// lastPod is the pod that speaks for a Job: the one that succeeded, else the newest.
+// lastPod is the pod that speaks for a Job: the one that succeeded, else the newest. Of several ranks it is the one that
+// the others died of.
 func lastPod(f job.JobFact) *job.PodFact {
+	if first, ok := f.FirstFailure(); ok && f.Indexed && f.State == job.Failed {
+		return &first
+	}
 	var last *job.PodFact
 	for i := range f.Pods {
 		p := &f.Pods[i]

@@ -34,7 +34,14 @@ const (
 // Drive takes a run forward until it ends or needs a person, showing every new state. It outlives a lost API
 // server. Several clients may drive the same run.
 func Drive(ctx context.Context, c *client.Client, name string, show func(Update)) (Run, error) {
-	return loop(ctx, c, name, show, func(ctx context.Context) (Run, bool, error) { return Advance(ctx, c, name) })
+	restored := false
+	return loop(ctx, c, name, show, func(ctx context.Context) (Run, bool, error) {
+		r, again, err := Advance(ctx, c, name)
+		if err == nil && !restored {
+			restored, err = true, restoreServices(ctx, c, r)
+		}
+		return r, again, err
+	})
 }
 
 // Follow shows every new state of a run until it ends or needs a person. It starts nothing.
@@ -54,12 +61,17 @@ func loop(ctx context.Context, c *client.Client, name string, show func(Update),
 	changed := signals(ctx, c, name)
 	last := Update{Since: time.Now()}
 	wait := retryFirst
+	watchesSets := false
 	for {
 		r, again, err := look(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return last.Run, context.Cause(ctx)
 		case err == nil:
+			if !watchesSets && usesJobSets(r.Record) {
+				watchesSets = true
+				go signal(ctx, jobSets(c, c.Namespace).Watch, runOf(name), changed)
+			}
 			last, wait = Update{Run: r, Since: time.Now()}, retryFirst
 			show(last)
 			if r.Resting() {
@@ -114,9 +126,9 @@ func pause(ctx context.Context, changed <-chan struct{}, lost bool, wait time.Du
 
 // signals tells that something of the run changed. The events are only signals: what is true is always read anew,
 // so a missed one costs at most lookAtMost.
-func signals(ctx context.Context, c *client.Client, name string) <-chan struct{} {
+func signals(ctx context.Context, c *client.Client, name string) chan struct{} {
 	out := make(chan struct{}, 1)
-	opts := kube.ListOptions(map[string]string{kube.LabelRun: name})
+	opts := runOf(name)
 	for _, w := range []watcher{
 		func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 			return c.Kube.BatchV1().Jobs(c.Namespace).Watch(ctx, o)
@@ -131,6 +143,11 @@ func signals(ctx context.Context, c *client.Client, name string) <-chan struct{}
 		go signal(ctx, w, opts, out)
 	}
 	return out
+}
+
+// runOf selects what a run has made.
+func runOf(name string) metav1.ListOptions {
+	return kube.ListOptions(map[string]string{kube.LabelRun: name})
 }
 
 type watcher func(context.Context, metav1.ListOptions) (watch.Interface, error)

@@ -144,7 +144,7 @@ func TestAJobDeletedByHandIsNotCreatedAgain(t *testing.T) {
 	t.Parallel()
 	k := realCluster(t)
 	name := k.start(pipelineOf(t, "", sim{name: "a", lasts: "1h"}), StartOptions{})
-	if err := endJob(k.ctx(), k.Client, name+"-a"); err != nil {
+	if err := endJob(k.ctx(), k.Client, name+"-a", false); err != nil {
 		t.Fatal(err)
 	}
 	s, err := List(k.ctx(), k.Client, ListOptions{})

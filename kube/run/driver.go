@@ -3,6 +3,7 @@ package run
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -12,7 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/retry"
 	"k8s.io/utils/ptr"
 
 	"github.com/kubectl-ml/kubectl-ml/kube"
@@ -47,31 +48,49 @@ func (d *Driver) account() string {
 	return d.ServiceAccount
 }
 
-// DriverRules are the least rights with which a driver can do its work in one namespace.
-func DriverRules() []rbacv1.PolicyRule {
-	return []rbacv1.PolicyRule{
+// DriverRules are the least rights with which a driver can do its work in one namespace. What only distributed stages
+// need is in them when the run has such stages.
+func DriverRules(rec *Record) []rbacv1.PolicyRule {
+	return append([]rbacv1.PolicyRule{
 		{APIGroups: []string{""}, Resources: []string{"configmaps"}, Verbs: []string{"get", "list", "watch", "create", "update"}},
 		{APIGroups: []string{"batch"}, Resources: []string{"jobs"}, Verbs: []string{"get", "list", "watch", "create", "patch", "delete"}},
 		{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"get", "list", "watch"}},
 		{APIGroups: []string{"apps"}, Resources: []string{"deployments"}, Verbs: []string{"get", "create", "patch"}},
 		{APIGroups: []string{""}, Resources: []string{"persistentvolumeclaims"}, Verbs: []string{"get", "create"}},
+	}, gangRules(rec)...)
+}
+
+// gangRules are the rights for what ranks meet by.
+func gangRules(rec *Record) []rbacv1.PolicyRule {
+	var rules []rbacv1.PolicyRule
+	if rec.any(needsService) {
+		rules = append(rules, rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"services"}, Verbs: []string{"create", "patch"}})
 	}
+	if rec.any(pipeline.Stage.UsesSSH) {
+		rules = append(rules, rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: []string{"create"}})
+	}
+	if rec.any(pipeline.Stage.UsesJobSet) {
+		sets := pipeline.JobSets()
+		rules = append(rules, rbacv1.PolicyRule{APIGroups: []string{sets.Group}, Resources: []string{sets.Resource}, Verbs: []string{"get", "list", "watch", "create", "patch", "delete"}})
+	}
+	return rules
 }
 
 // objects are what a driver of the run needs, in the order of creation.
 func (d *Driver) objects(rec *Record) []runtime.Object {
-	return append(d.identity(rec.Namespace), d.job(rec))
+	return append(d.identity(rec), d.job(rec))
 }
 
 // identity is the default service account with its rights; a named one is the user's own affair.
-func (d *Driver) identity(ns string) []runtime.Object {
+func (d *Driver) identity(rec *Record) []runtime.Object {
+	ns := rec.Namespace
 	if d.account() != DefaultServiceAccount {
 		return nil
 	}
 	meta := metav1.ObjectMeta{Name: DefaultServiceAccount, Namespace: ns, Labels: map[string]string{kube.LabelManagedBy: kube.ManagedBy}}
 	return []runtime.Object{
 		&corev1.ServiceAccount{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ServiceAccount"}, ObjectMeta: meta},
-		&rbacv1.Role{TypeMeta: metav1.TypeMeta{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "Role"}, ObjectMeta: meta, Rules: DriverRules()},
+		&rbacv1.Role{TypeMeta: metav1.TypeMeta{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "Role"}, ObjectMeta: meta, Rules: DriverRules(rec)},
 		&rbacv1.RoleBinding{
 			TypeMeta: metav1.TypeMeta{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "RoleBinding"}, ObjectMeta: meta,
 			RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: DefaultServiceAccount},
@@ -94,9 +113,7 @@ func (d *Driver) job(rec *Record) *batchv1.Job {
 			Template: d.pod(labels, []string{"resume", rec.Name}),
 		},
 	}
-	if rec.UID != "" {
-		j.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "ConfigMap", Name: kube.PrefixRun + rec.Name, UID: types.UID(rec.UID)}}
-	}
+	j.OwnerReferences = rec.owner()
 	return j
 }
 
@@ -130,7 +147,7 @@ func (d *Driver) pod(labels map[string]string, args []string) corev1.PodTemplate
 
 // launch makes the driver of a run, and first what it needs.
 func (d *Driver) launch(ctx context.Context, c *client.Client, rec *Record) error {
-	if err := d.ensureIdentity(ctx, c, nil); err != nil {
+	if err := d.ensureIdentity(ctx, c, rec, nil); err != nil {
 		return goesOnByHand(err, rec.Name)
 	}
 	_, err := c.Kube.BatchV1().Jobs(c.Namespace).Create(ctx, d.job(rec), metav1.CreateOptions{FieldManager: kube.FieldManager})
@@ -143,7 +160,7 @@ func (d *Driver) launch(ctx context.Context, c *client.Client, rec *Record) erro
 // checkDriver refuses a plan with a stage whose Job has the name of the driver's.
 func (r *Record) checkDriver() error {
 	for _, s := range r.Plan.Stages {
-		if s.Selected && s.Kind() != pipeline.KindDeployment && len(s.Children) == 1 && pipeline.JobName(r.Name, s.Name, 0, 1, 1) == driverName(r.Name) {
+		if s.Selected && s.Kind() != pipeline.KindDeployment && len(s.Children) == 1 && s.JobName(r.Name, 0, 1) == driverName(r.Name) {
 			return fmt.Errorf("a run with a stage named %s cannot be detached, the driver's Job has that name: rename the stage, or run without --detach", s.Name)
 		}
 	}
@@ -151,15 +168,18 @@ func (r *Record) checkDriver() error {
 }
 
 // ensureIdentity makes the default service account and its rights unless they are there.
-func (d *Driver) ensureIdentity(ctx context.Context, c *client.Client, dryRun []string) error {
+func (d *Driver) ensureIdentity(ctx context.Context, c *client.Client, rec *Record, dryRun []string) error {
 	opts := metav1.CreateOptions{FieldManager: kube.FieldManager, DryRun: dryRun}
-	for _, o := range d.identity(c.Namespace) {
+	for _, o := range d.identity(rec) {
 		var err error
 		switch o := o.(type) {
 		case *corev1.ServiceAccount:
 			_, err = c.Kube.CoreV1().ServiceAccounts(c.Namespace).Create(ctx, o, opts)
 		case *rbacv1.Role:
 			_, err = c.Kube.RbacV1().Roles(c.Namespace).Create(ctx, o, opts)
+			if apierrors.IsAlreadyExists(err) {
+				err = extendRole(ctx, c, o.Name, gangRules(rec), dryRun)
+			}
 		case *rbacv1.RoleBinding:
 			_, err = c.Kube.RbacV1().RoleBindings(c.Namespace).Create(ctx, o, opts)
 		}
@@ -174,6 +194,41 @@ func (d *Driver) ensureIdentity(ctx context.Context, c *client.Client, dryRun []
 		}
 	}
 	return nil
+}
+
+// extendRole gives the role that is there the rules that it lacks: an earlier run may have needed fewer. One that
+// cannot be read is taken as it is.
+func extendRole(ctx context.Context, c *client.Client, name string, rules []rbacv1.PolicyRule, dryRun []string) error {
+	if len(rules) == 0 {
+		return nil
+	}
+	roles := c.Kube.RbacV1().Roles(c.Namespace)
+	return retry.RetryOnConflict(retry.DefaultRetry, func() error {
+		have, err := roles.Get(ctx, name, metav1.GetOptions{})
+		if err != nil {
+			return nil
+		}
+		missing := slices.DeleteFunc(slices.Clone(rules), func(r rbacv1.PolicyRule) bool { return covered(r, have.Rules) })
+		if len(missing) == 0 {
+			return nil
+		}
+		have.Rules = append(have.Rules, missing...)
+		_, err = roles.Update(ctx, have, metav1.UpdateOptions{FieldManager: kube.FieldManager, DryRun: dryRun})
+		return err
+	})
+}
+
+// covered says whether rules give all that a rule for one resource gives.
+func covered(want rbacv1.PolicyRule, rules []rbacv1.PolicyRule) bool {
+	has := func(list []string, v string) bool { return slices.Contains(list, v) || slices.Contains(list, "*") }
+	for _, verb := range want.Verbs {
+		if !slices.ContainsFunc(rules, func(r rbacv1.PolicyRule) bool {
+			return len(r.ResourceNames) == 0 && has(r.Verbs, verb) && has(r.APIGroups, want.APIGroups[0]) && has(r.Resources, want.Resources[0])
+		}) {
+			return false
+		}
+	}
+	return true
 }
 
 func driverRequests() corev1.ResourceList {

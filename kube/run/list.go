@@ -15,7 +15,7 @@ import (
 
 	"github.com/kubectl-ml/kubectl-ml/kube"
 	"github.com/kubectl-ml/kubectl-ml/kube/client"
-	"github.com/kubectl-ml/kubectl-ml/kube/job"
+	"github.com/kubectl-ml/kubectl-ml/kube/pipeline"
 )
 
 var configMaps = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
@@ -156,55 +156,86 @@ func openRuns(ctx context.Context, c *client.Client, ns string, open []corev1.Co
 	if err != nil && !apierrors.IsForbidden(err) {
 		return nil, c.Explain("list the pods of the runs", err)
 	}
-	lives := group(jobs.Items, pods.Items)
+	records := make([]*Record, len(open))
 	for i := range open {
 		cm := &open[i]
-		key := cm.Namespace + "/" + cm.Name
-		rec, err := decode(cm)
-		if err != nil {
-			out[key] = Summary{
+		if records[i], err = decode(cm); err != nil {
+			out[cm.Namespace+"/"+cm.Name] = Summary{
 				Name: strings.TrimPrefix(cm.Name, kube.PrefixRun), Namespace: cm.Namespace, Pipeline: cm.Labels[kube.LabelPipeline],
 				State: Failed, Message: err.Error(), Created: cm.CreationTimestamp.Time, Labels: cm.Labels,
 			}
+		}
+	}
+	var sets []jobSet
+	unseenSets := false
+	if slices.ContainsFunc(records, usesJobSets) {
+		sets, err = listJobSets(ctx, c, ns, opts)
+		unseenSets = apierrors.IsForbidden(err)
+		if err != nil && !unseenSets {
+			return nil, c.Explain("list the jobsets of the runs", err)
+		}
+	}
+	lives := group(jobs.Items, pods.Items, sets)
+	for i, rec := range records {
+		if rec == nil {
 			continue
 		}
-		live := lives[rec.Namespace+"/"+rec.Name]
-		if live.Jobs == nil && !unseen {
-			live.Jobs = map[string]job.JobFact{} // somebody looked, and there are none
+		live, ok := lives[rec.Namespace+"/"+rec.Name]
+		if !ok {
+			live = emptyLive() // somebody looked, and there are none
+		}
+		hidden := ""
+		switch {
+		case unseen:
+			hidden = "jobs.batch"
+		case unseenSets && usesJobSets(rec):
+			hidden = "jobsets." + pipeline.JobSets().Group
+		}
+		if hidden != "" {
+			live.Jobs = nil
 		}
 		// Deployments are left out here: reading each would cost a request a run. Their stage shows as started.
+		live.Deployments = nil
 		s := Summarize(Derive(rec, live, time.Now()))
-		s.Labels = cm.Labels
-		if unseen {
-			s.Message = "its Jobs cannot be seen: needs list jobs.batch"
+		s.Labels = open[i].Labels
+		if hidden != "" {
+			s.Message = "its Jobs cannot be seen: needs list " + hidden
 		}
-		out[key] = s
+		out[open[i].Namespace+"/"+open[i].Name] = s
 	}
 	return out, nil
 }
 
-// group sorts Jobs and pods to their runs, by namespace/run.
-func group(jobs []batchv1.Job, pods []corev1.Pod) map[string]Live {
-	byJob := map[string][]*corev1.Pod{}
-	for i := range pods {
-		if owner := metav1.GetControllerOf(&pods[i]); owner != nil {
-			key := pods[i].Namespace + "/" + owner.Name
-			byJob[key] = append(byJob[key], &pods[i])
-		}
+func usesJobSets(r *Record) bool { return r != nil && r.any(pipeline.Stage.UsesJobSet) }
+
+// group sorts Jobs, pods and JobSets to their runs, by namespace/run.
+func group(jobs []batchv1.Job, pods []corev1.Pod, sets []jobSet) map[string]Live {
+	type made struct {
+		jobs []*batchv1.Job
+		sets []*jobSet
 	}
-	out := map[string]Live{}
+	byRun := map[string]*made{}
+	of := func(m *metav1.ObjectMeta) *made {
+		key := m.Namespace + "/" + m.Labels[kube.LabelRun]
+		if byRun[key] == nil {
+			byRun[key] = &made{}
+		}
+		return byRun[key]
+	}
 	for i := range jobs {
-		j := &jobs[i]
-		if j.DeletionTimestamp != nil {
-			continue
-		}
-		key := j.Namespace + "/" + j.Labels[kube.LabelRun]
-		live, ok := out[key]
-		if !ok {
-			live.Jobs = map[string]job.JobFact{}
-			out[key] = live
-		}
-		live.Jobs[j.Name] = job.DecodeJob(j, byJob[j.Namespace+"/"+j.Name])
+		m := of(&jobs[i].ObjectMeta)
+		m.jobs = append(m.jobs, &jobs[i])
+	}
+	for i := range sets {
+		m := of(&sets[i].ObjectMeta)
+		m.sets = append(m.sets, &sets[i])
+	}
+	byJob := podsByJob(pods)
+	out := make(map[string]Live, len(byRun))
+	for key, m := range byRun {
+		live := emptyLive()
+		live.add(m.jobs, byJob, m.sets)
+		out[key] = live
 	}
 	return out
 }

@@ -2,6 +2,8 @@ package run
 
 import (
 	"context"
+	"slices"
+	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
@@ -9,6 +11,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/kubectl-ml/kubectl-ml/kube"
@@ -48,7 +51,21 @@ func (p *Prepared) Objects() ([]runtime.Object, error) {
 			if err != nil {
 				return nil, err
 			}
-			out = append(out, j)
+			needs, err := meeting(p.Record, &s, j)
+			if err != nil {
+				return nil, err
+			}
+			// The key is one for all of a run.
+			out = append(out, slices.DeleteFunc(needs, func(o runtime.Object) bool { return contains(out, o) })...)
+			if !s.UsesJobSet() {
+				out = append(out, j)
+				continue
+			}
+			set, err := pipeline.JobSet(&s, j)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, set)
 		}
 	}
 	if p.driver != nil {
@@ -73,6 +90,12 @@ func CheckObjects(ctx context.Context, c *client.Client, objects []runtime.Objec
 			_, err = c.Kube.BatchV1().Jobs(c.Namespace).Create(ctx, obj, o)
 		case *appsv1.Deployment:
 			_, err = c.Kube.AppsV1().Deployments(c.Namespace).Create(ctx, obj, o)
+		case *corev1.Service:
+			_, err = c.Kube.CoreV1().Services(c.Namespace).Create(ctx, obj, o)
+		case *corev1.Secret:
+			_, err = c.Kube.CoreV1().Secrets(c.Namespace).Create(ctx, obj, o)
+		case *unstructured.Unstructured:
+			_, err = jobSets(c, c.Namespace).Create(ctx, obj, o)
 		case *rbacv1.Role:
 			_, err = c.Kube.RbacV1().Roles(c.Namespace).Create(ctx, obj, o)
 		case *rbacv1.RoleBinding:
@@ -83,6 +106,18 @@ func CheckObjects(ctx context.Context, c *client.Client, objects []runtime.Objec
 		}
 	}
 	return nil
+}
+
+// contains says whether an object of the same kind and name is in the list.
+func contains(list []runtime.Object, o runtime.Object) bool {
+	return slices.ContainsFunc(list, func(x runtime.Object) bool {
+		return objectKind(x) == objectKind(o) && ObjectName(x) == ObjectName(o)
+	})
+}
+
+// objectKind is the kind of an object as people write it in a sentence.
+func objectKind(o runtime.Object) string {
+	return strings.ToLower(o.GetObjectKind().GroupVersionKind().Kind)
 }
 
 // ObjectName is the name of an object.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -64,7 +65,7 @@ func observe(ctx context.Context, c *client.Client, name string) (*observation, 
 
 // emptyLive is a cluster that has nothing of a run.
 func emptyLive() Live {
-	return Live{Jobs: map[string]job.JobFact{}, TTL: map[string]bool{}, Deployments: map[string]*appsv1.Deployment{}}
+	return Live{Jobs: map[string]job.JobFact{}, TTL: map[string]bool{}, JobSets: map[string]bool{}, Deployments: map[string]*appsv1.Deployment{}}
 }
 
 // podsLate is after how long it is worth a word that a Job has no pods yet.
@@ -79,7 +80,7 @@ func liveObjects(ctx context.Context, c *client.Client, rec *Record) (live Live,
 	if err != nil {
 		return live, nil, c.Explain("list the jobs of run "+rec.Name, err)
 	}
-	byJob := map[string][]*corev1.Pod{}
+	var byJob map[string][]*corev1.Pod
 	if len(jobs.Items) > 0 {
 		pods, err := c.Kube.CoreV1().Pods(c.Namespace).List(ctx, opts)
 		if apierrors.IsForbidden(err) {
@@ -87,32 +88,64 @@ func liveObjects(ctx context.Context, c *client.Client, rec *Record) (live Live,
 		} else if err != nil {
 			return live, nil, c.Explain("list the pods of run "+rec.Name, err)
 		}
-		for i := range pods.Items {
-			p := &pods.Items[i]
-			owner := metav1.GetControllerOf(p)
-			if owner != nil {
-				byJob[owner.Name] = append(byJob[owner.Name], p)
-			}
+		byJob = podsByJob(pods.Items)
+	}
+	var sets []jobSet
+	if rec.any(pipeline.Stage.UsesJobSet) {
+		if sets, err = listJobSets(ctx, c, c.Namespace, opts); err != nil {
+			return live, nil, c.Explain("list the jobsets of run "+rec.Name, err)
 		}
 	}
-	for i := range jobs.Items {
-		j := &jobs.Items[i]
-		// A Job on its way out is no longer the run's: its place is free, or it counts as deleted.
-		if j.DeletionTimestamp != nil {
-			continue
-		}
-		fact := job.DecodeJob(j, byJob[j.Name])
+	live.add(pointers(jobs.Items), byJob, pointers(sets))
+	for name, fact := range live.Jobs {
 		switch {
-		case fact.Reason != "NoPods":
-		case unseen != nil:
+		case fact.Reason != "NoPods" && fact.Reason != "NoJob":
+			continue
+		case unseen != nil && fact.Reason == "NoPods":
 			fact.Reason, fact.Message = "PodsUnseen", "its pods cannot be seen: needs list pods"
 		case time.Since(fact.Created) < podsLate:
 			fact.Reason, fact.Message = "", ""
 		}
-		live.Jobs[j.Name] = fact
-		live.TTL[j.Name] = j.Spec.TTLSecondsAfterFinished != nil
+		live.Jobs[name] = fact
 	}
 	return live, unseen, liveDeployments(ctx, c, rec, live)
+}
+
+// podsByJob sorts pods by the NAMESPACE/NAME of the Job that made them.
+func podsByJob(pods []corev1.Pod) map[string][]*corev1.Pod {
+	out := map[string][]*corev1.Pod{}
+	for i := range pods {
+		if owner := metav1.GetControllerOf(&pods[i]); owner != nil {
+			key := pods[i].Namespace + "/" + owner.Name
+			out[key] = append(out[key], &pods[i])
+		}
+	}
+	return out
+}
+
+// add takes in Jobs, and JobSets with the Jobs that they made. What is on its way out is no longer the run's: its place
+// is free, or it counts as deleted.
+func (l Live) add(jobs []*batchv1.Job, pods map[string][]*corev1.Pod, sets []*jobSet) {
+	for _, j := range jobs {
+		if j.DeletionTimestamp == nil && !ofJobSet(j) {
+			l.Jobs[j.Name] = job.DecodeJob(j, pods[j.Namespace+"/"+j.Name])
+			l.TTL[j.Name] = j.Spec.TTLSecondsAfterFinished != nil
+		}
+	}
+	for _, s := range sets {
+		if s.DeletionTimestamp == nil {
+			l.Jobs[s.Name] = jobSetFact(s, jobs, pods)
+			l.TTL[s.Name], l.JobSets[s.Name] = s.Spec.TTLSecondsAfterFinished != nil, true
+		}
+	}
+}
+
+func pointers[T any](list []T) []*T {
+	out := make([]*T, len(list))
+	for i := range list {
+		out[i] = &list[i]
+	}
+	return out
 }
 
 func liveDeployments(ctx context.Context, c *client.Client, rec *Record, live Live) error {

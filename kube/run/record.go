@@ -184,7 +184,7 @@ func (r *Record) ref() pipeline.RunRef {
 
 // jobName is the name of the Job of one execution, in the stage's current attempt.
 func (r *Record) jobName(stage string, child int) string {
-	return pipeline.JobName(r.Name, stage, child, len(r.Stage(stage).Children), r.attempt(stage))
+	return r.Stage(stage).JobName(r.Name, child, r.attempt(stage))
 }
 
 // encode writes the record into cm, leaving what else the object carries: keys of a later release among it. The plan

@@ -36,6 +36,16 @@ func (p *Prepared) needs() []right {
 	if jobs {
 		out = append(out, right{"create", "batch", "jobs"})
 	}
+	if p.Record.any(needsService) {
+		out = append(out, right{"create", "", "services"})
+	}
+	if p.Record.any(pipeline.Stage.UsesSSH) {
+		out = append(out, right{"create", "", "secrets"})
+	}
+	if p.Record.any(pipeline.Stage.UsesJobSet) {
+		sets := pipeline.JobSets()
+		out = append(out, right{"create", sets.Group, sets.Resource}, right{"list", sets.Group, sets.Resource})
+	}
 	if p.driver == nil {
 		out = append(out, right{"list", "", "pods"})
 	}

@@ -165,6 +165,9 @@ func (p *Prepared) Create(ctx context.Context, c *client.Client) error {
 	if err := checkRights(ctx, c, p.needs()); err != nil {
 		return err
 	}
+	if err := p.CheckCluster(ctx, c); err != nil {
+		return err
+	}
 	if err := p.createNeeds(ctx, c); err != nil {
 		return err
 	}
