@@ -1,0 +1,174 @@
+package fleet
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+)
+
+// KindState is how it stands with the watching of one kind.
+type KindState struct {
+	// Resource is the plural with its group, such as jobsets.jobset.x-k8s.io.
+	Resource string
+	// Synced says that all objects were read once. Open says that a watch tells of every change since then; Polled that
+	// the server allows no watch, so that they are listed every half minute.
+	Synced, Open, Polled bool
+	// Heard is when the server last spoke of this kind: an answer, a change, or a sign of life in a quiet watch, which
+	// servers give about once a minute.
+	Heard time.Time
+	// Err is why the last request failed; nil when it did not.
+	Err error
+	// broke is when the last watch ended.
+	broke time.Time
+}
+
+// patience is how long a watch that ended may take to begin anew before it counts as lost: servers end each now and then.
+const patience = 2 * time.Second
+
+// lost says that what is known of the kind may be out of date.
+func (k *KindState) lost(now time.Time) bool {
+	return k.Synced && !k.Open && !k.Polled && now.Sub(k.broke) >= patience
+}
+
+// State tells of each kind, by name.
+func (w *Watcher) State() []KindState {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.state()
+}
+
+func (w *Watcher) state() []KindState {
+	var out []KindState
+	for _, name := range slices.Sorted(maps.Keys(w.stores)) {
+		h := w.stores[name].state()
+		out = append(out, KindState{Resource: name, Synced: h.synced, Open: h.open, Polled: h.polled, Heard: h.heard, Err: h.err, broke: h.broke})
+	}
+	return out
+}
+
+// Lost says since when the server has not been heard although it should be, and why; false when all is current.
+func (w *Watcher) Lost() (since time.Time, why error, lost bool) {
+	now := w.now()
+	for _, k := range w.State() {
+		if k.lost(now) && (!lost || k.Heard.Before(since)) {
+			since, lost = k.Heard, true
+			why = cmp.Or(why, k.Err)
+		}
+	}
+	if why != nil {
+		why = w.c.Explain("", why)
+	}
+	return since, why, lost
+}
+
+// Ready waits until all kinds were read once, or were refused. It is an error when nothing at all can be read.
+func (w *Watcher) Ready(ctx context.Context) error {
+	if w.bad != nil {
+		return w.bad
+	}
+	look := time.NewTicker(20 * time.Millisecond) // signals are for the reader of Changed
+	defer look.Stop()
+	for !w.synced() {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-look.C:
+		}
+	}
+	var failed error
+	for _, k := range w.State() {
+		if k.Synced {
+			return nil
+		}
+		failed = cmp.Or(failed, k.Err)
+	}
+	return w.c.Explain("watch the fleet", failed)
+}
+
+// synced says that nothing is still being read for the first time.
+func (w *Watcher) synced() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.discovered && w.discovery == nil {
+		return false
+	}
+	for _, s := range w.stores {
+		if h := s.state(); !h.synced && h.err == nil {
+			return false
+		}
+	}
+	return true
+}
+
+// Snapshot is the fleet as of now. When nothing has changed it costs next to nothing.
+func (w *Watcher) Snapshot() *Snapshot {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	states := w.state()
+	problems := w.problems(states)
+	at := oldest(states)
+	made := make(map[string]uint64, len(w.stores))
+	for name, s := range w.stores {
+		made[name] = s.count()
+	}
+	same := maps.Equal(made, w.made) && slices.EqualFunc(problems, w.last.Problems, func(a, b Problem) bool {
+		return a.Resource == b.Resource && a.Err.Error() == b.Err.Error()
+	})
+	if same && at.Equal(w.last.At) {
+		return w.last
+	}
+	next := *w.last
+	next.At = at
+	if !same {
+		next.Version++
+		next.Problems = problems
+		next.Works, next.Nodes = group(w.parts(), w.choice)
+	}
+	w.last, w.made = &next, made
+	return w.last
+}
+
+// oldest is when all kinds that were read were last known to be current; zero before.
+func oldest(states []KindState) time.Time {
+	var at time.Time
+	for _, k := range states {
+		if k.Synced && (at.IsZero() || k.Heard.Before(at)) {
+			at = k.Heard
+		}
+	}
+	return at
+}
+
+// problems are the kinds that cannot be read. One that is only out of reach for now is none, once it was read.
+func (w *Watcher) problems(states []KindState) []Problem {
+	var out []Problem
+	if w.discovery != nil && !w.discovered {
+		out = append(out, Problem{Resource: "custom resources", Err: w.c.Explain("list custom resources", w.discovery)})
+	}
+	for _, k := range states {
+		if k.Err == nil || apierrors.IsNotFound(k.Err) || k.Synced && !apierrors.IsForbidden(k.Err) || errors.Is(k.Err, context.Canceled) {
+			continue
+		}
+		out = append(out, Problem{Resource: k.Resource, Err: w.c.Explain("list "+k.Resource, k.Err)})
+	}
+	slices.SortFunc(out, func(a, b Problem) int { return cmp.Compare(a.Resource, b.Resource) })
+	return out
+}
+
+// parts are the facts of all kinds.
+func (w *Watcher) parts() parts {
+	var p parts
+	for _, name := range slices.Sorted(maps.Keys(w.stores)) {
+		s := w.stores[name]
+		s.each(func(fact any) { s.add(&p, fact) })
+		if h := s.state(); s.unseen && (!h.synced || apierrors.IsForbidden(h.err)) {
+			p.unseen = true
+		}
+	}
+	return p
+}
