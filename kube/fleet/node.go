@@ -20,6 +20,9 @@ func decodeNode(n *corev1.Node) *Node {
 	}
 	for _, c := range n.Status.Conditions {
 		if c.Type != corev1.NodeReady {
+			if isWrong(c) {
+				out.Wrong = append(out.Wrong, Condition{Type: string(c.Type), Status: string(c.Status), Reason: c.Reason, Message: c.Message, Since: c.LastTransitionTime.Time})
+			}
 			continue
 		}
 		out.Ready, out.Reason, out.Message = c.Status == corev1.ConditionTrue, c.Reason, c.Message
@@ -33,11 +36,44 @@ func decodeNode(n *corev1.Node) *Node {
 			out.Total += q.Value()
 		}
 	}
-	out.MemoryMiB, _ = strconv.ParseInt(n.Labels["nvidia.com/gpu.memory"], 10, 64)
+	for res, q := range n.Status.Capacity {
+		if job.IsAccelerator(string(res)) {
+			out.Capacity += max(q.Value(), 0)
+		}
+	}
+	out.MemoryMiB = memoryOf(n.Labels)
 	for _, t := range n.Spec.Taints {
 		out.Taints = append(out.Taints, Taint{Key: t.Key, Value: t.Value, Effect: string(t.Effect)})
 	}
 	return out
+}
+
+// isWrong says whether a condition other than Ready speaks of trouble. Kubernetes' own, and those of problem detectors,
+// do so by being True; those of EKS' and GKE's agents that end in Ready or Healthy, by not being so.
+func isWrong(c corev1.NodeCondition) bool {
+	switch {
+	case strings.HasSuffix(string(c.Type), "Ready"), strings.HasSuffix(string(c.Type), "Healthy"):
+		return c.Status == corev1.ConditionFalse
+	case c.Type == "EtcdIsVoter":
+		return false
+	}
+	return c.Status == corev1.ConditionTrue
+}
+
+// memoryOf is what one accelerator has in MiB, as feature discovery labels it: NVIDIA in MiB, AMD as 192G; 0 when unknown.
+func memoryOf(labels map[string]string) int64 {
+	if mib, err := strconv.ParseInt(labels["nvidia.com/gpu.memory"], 10, 64); err == nil {
+		return max(mib, 0)
+	}
+	text := labels["amd.com/gpu.vram"]
+	n, err := strconv.ParseInt(strings.TrimRight(text, "GMiB"), 10, 64)
+	switch {
+	case err != nil || n < 0 || n > 1<<20:
+		return 0
+	case strings.Contains(text, "M"):
+		return n
+	}
+	return n << 10
 }
 
 // nodesOf are the nodes with accelerators, with what the pods use of them.

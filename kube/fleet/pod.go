@@ -11,7 +11,7 @@ import (
 func decodePod(p *corev1.Pod) *Pod {
 	out := &Pod{
 		PodFact: job.DecodePod(p), Owner: controllerOf(p), Labels: p.Labels, Resources: job.Accelerators(&p.Spec),
-		Role: mark(roleLabels(), p.Labels), Product: productAsked(&p.Spec), Priority: p.Spec.PriorityClassName,
+		Role: mark(roleLabels(), p.Labels), Product: productAsked(&p.Spec), Priority: p.Spec.PriorityClassName, Account: p.Spec.ServiceAccountName,
 		Queue: mark(queueMarks(), p.Labels, p.Annotations), by: mark(byMarks(), p.Annotations, p.Labels),
 	}
 	if out.Rank < 0 {

@@ -81,8 +81,9 @@ type Pod struct {
 	// Product is the model that the pod's node selector or affinity asks for.
 	Product string `json:"-"`
 	Queue   string `json:"-"`
-	// Priority is the name of the pod's priority class.
+	// Priority is the name of the pod's priority class, Account that of its service account.
 	Priority string `json:"-"`
+	Account  string `json:"-"`
 
 	by string
 	// claims are the ResourceClaims that it names.
