@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -82,6 +83,7 @@ func printStatus(out io.Writer, st cluster.Status) error {
 	} else {
 		row("real node", "none: "+st.Nodes.Reason)
 	}
+	row("with", strings.Join(st.With, ", "))
 	for _, image := range st.Images {
 		row("image", image)
 	}

@@ -137,7 +137,7 @@ func (s *Sandbox) boot(ctx context.Context, c state.Config, o UpOptions) error {
 	if err := s.decideRealNode(ctx, &c, o.RealNode); err != nil {
 		return err
 	}
-	controllers, err := with(c.With, o.With)
+	controllers, err := With(c.With, o.With)
 	if err != nil {
 		return err
 	}
@@ -165,6 +165,19 @@ func (s *Sandbox) boot(ctx context.Context, c state.Config, o UpOptions) error {
 	if err != nil {
 		return err
 	}
+	step := s.Progress.Do
+	if again {
+		step = func(ctx context.Context, _ string, f func(context.Context) error) error { return f(ctx) }
+	}
+	err = step(ctx, "volumes, roles", func(ctx context.Context) error {
+		return a.wait(ctx, "the API server to take objects", func(ctx context.Context) (bool, error) {
+			err := a.apply(ctx, "base.yaml", s.Dir, c)
+			return err == nil, err
+		})
+	})
+	if err != nil {
+		return err
+	}
 	if c.RealNode {
 		err := s.startNode(ctx, &c, a, client)
 		if err := s.acceptNoNode(ctx, &c, o.RealNode, err); err != nil {
@@ -176,17 +189,11 @@ func (s *Sandbox) boot(ctx context.Context, c state.Config, o UpOptions) error {
 			}
 		}
 	}
-	step := s.Progress.Do
-	if again {
-		step = func(ctx context.Context, _ string, f func(context.Context) error) error { return f(ctx) }
+	// Before any pod: the webhooks of a controller that has died refuse them all.
+	if err := s.startExtras(ctx, &c, a, client); err != nil {
+		return err
 	}
-	err = step(ctx, "nodes, volumes, monitoring", func(ctx context.Context) error {
-		if err := a.wait(ctx, "the API server to take objects", func(ctx context.Context) (bool, error) {
-			err := a.apply(ctx, "base.yaml", s.Dir, c)
-			return err == nil, err
-		}); err != nil {
-			return err
-		}
+	err = step(ctx, "nodes, monitoring", func(ctx context.Context) error {
 		if err := a.syncNodes(ctx, s.Dir, c); err != nil {
 			return err
 		}
@@ -201,9 +208,6 @@ func (s *Sandbox) boot(ctx context.Context, c state.Config, o UpOptions) error {
 		return a.waitReady(ctx)
 	})
 	if err != nil {
-		return err
-	}
-	if err := s.startExtras(ctx, &c, a, client); err != nil {
 		return err
 	}
 	switch {

@@ -12,15 +12,16 @@ import (
 	"slices"
 	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/yaml"
 
 	"github.com/kubectl-ml/kubectl-ml/cmd/sandbox/pki"
+	"github.com/kubectl-ml/kubectl-ml/cmd/sandbox/proc"
 	"github.com/kubectl-ml/kubectl-ml/cmd/sandbox/state"
 )
 
-// extra is a program beyond the control plane, which only some sandboxes have. It starts last, when
-// the cluster is ready.
+// extra is a program beyond the control plane, which only some sandboxes have.
 type extra struct {
 	name   string
 	user   pki.Subject // whose kubeconfig it has
@@ -77,7 +78,7 @@ func (e extra) program(d state.Dir, c state.Config) Program {
 
 func (e extra) ports() []string {
 	if e.controller {
-		return []string{e.name, e.name + "-webhook", e.name + "-metrics"}
+		return []string{e.name, e.name + "-webhook"}
 	}
 	return []string{e.name}
 }
@@ -94,27 +95,53 @@ func hostPrograms(d state.Dir, c state.Config) []Program {
 // startExtras starts the extras that do not run, each with all it needs.
 func (s *Sandbox) startExtras(ctx context.Context, c *state.Config, a *api, client *http.Client) error {
 	for _, e := range extrasOf(*c) {
-		if err := s.provide(c, e); err != nil {
-			return err
-		}
-		if !e.controller {
-			if err := s.startWait(ctx, client, e.program(s.Dir, *c)); err != nil {
-				return err
-			}
-			continue
-		}
-		objects, webhooks, err := s.installed(*c, e)
+		var objects, webhooks []*unstructured.Unstructured
+		id, err := proc.ReadFile(s.Dir.PIDFile(e.name))
 		if err != nil {
 			return err
 		}
-		if err := a.applyAll(ctx, objects); err != nil {
+		if err := s.provide(c, e); err != nil {
 			return err
+		}
+		if e.controller {
+			if objects, webhooks, err = s.installed(*c, e); err != nil {
+				return err
+			}
+		}
+		if e.controller && !id.Alive() { // else it found its definitions: large ones, which take a moment
+			if err := s.Progress.Do(ctx, "install "+e.name, func(ctx context.Context) error { return a.install(ctx, objects) }); err != nil {
+				return err
+			}
 		}
 		if err := s.startWait(ctx, client, e.program(s.Dir, *c)); err != nil {
 			return err
 		}
 		// The webhooks come last: without their server nobody could make a pod.
 		if err := a.applyAll(ctx, webhooks); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// install applies objects and waits until the server takes objects of the kinds that they define.
+func (a *api) install(ctx context.Context, objects []*unstructured.Unstructured) error {
+	if err := a.applyAll(ctx, objects); err != nil {
+		return err
+	}
+	for _, obj := range objects {
+		if obj.GetKind() != "CustomResourceDefinition" {
+			continue
+		}
+		definitions, err := a.of(obj.GetKind(), "")
+		if err != nil {
+			return err
+		}
+		err = a.wait(ctx, "the definition "+obj.GetName(), func(ctx context.Context) (bool, error) {
+			now, err := definitions.Get(ctx, obj.GetName(), metav1.GetOptions{})
+			return err == nil && condition(now, "Established"), err
+		})
+		if err != nil {
 			return err
 		}
 	}
@@ -229,8 +256,8 @@ func decode(manifest []byte) ([]*unstructured.Unstructured, error) {
 	}
 }
 
-// with adds controllers to the ones that a sandbox has.
-func with(have, add []string) ([]string, error) {
+// With adds controllers to the ones that a sandbox has.
+func With(have, add []string) ([]string, error) {
 	for _, name := range add {
 		if !slices.Contains(Controllers(), name) {
 			return nil, fmt.Errorf("--with %s: give some of %s", name, strings.Join(Controllers(), ","))

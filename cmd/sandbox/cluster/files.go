@@ -160,6 +160,7 @@ func render(name string, d state.Dir, c state.Config) ([]byte, error) {
 		"kubelet":   func() string { return KubeletAddress(c) },
 		"exporters": exporterJobs,
 		"local":     func(name string) string { return hostPort(c, name) },
+		"port":      func(name string) int { return c.Ports[name] },
 		"upstream":  state.Nameservers,
 	}).ParseFS(manifests, "manifests/"+name)
 	if err != nil {

@@ -1,6 +1,8 @@
 package cluster
 
 import (
+	"maps"
+	"strings"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -56,9 +58,53 @@ func TestEveryProgramHasItsPort(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, p := range controlPlane("/state", state.Config{Ports: ports, Address: "10.1.2.1"}) {
+	c := state.Config{Ports: ports, Address: "10.1.2.1", RealNode: true, With: Controllers()}
+	for _, e := range extrasOf(c) {
+		more, err := state.FreePorts(e.ports()...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		maps.Copy(ports, more)
+	}
+	for _, p := range hostPrograms("/state", c) {
 		if ports[p.Name] == 0 || p.Health == "" {
 			t.Errorf("%s: port %d, health %q", p.Name, ports[p.Name], p.Health)
 		}
+	}
+}
+
+func TestWebhooksAreServedOnThisMachine(t *testing.T) {
+	list, err := decode([]byte(`
+kind: ValidatingWebhookConfiguration
+webhooks:
+- {name: a, clientConfig: {service: {name: s, namespace: n, path: /a}}}
+- {name: b, clientConfig: {service: {name: s, namespace: n, path: /b}}}
+`))
+	if err != nil || len(list) != 1 {
+		t.Fatalf("decode: %v, %v", list, err)
+	}
+	if err := serveLocally(list[0], "127.0.0.1:9443", []byte("pem")); err != nil {
+		t.Fatal(err)
+	}
+	webhooks, _, _ := unstructured.NestedSlice(list[0].Object, "webhooks")
+	for i, path := range []string{"/a", "/b"} {
+		config, _, _ := unstructured.NestedMap(webhooks[i].(map[string]any), "clientConfig")
+		if config["url"] != "https://127.0.0.1:9443"+path || config["caBundle"] != "cGVt" || len(config) != 2 {
+			t.Errorf("clientConfig = %v", config)
+		}
+	}
+	_ = unstructured.SetNestedSlice(list[0].Object, []any{map[string]any{"name": "c"}}, "webhooks")
+	if serveLocally(list[0], "127.0.0.1:9443", nil) == nil {
+		t.Error("a webhook without a path was taken")
+	}
+}
+
+func TestWith(t *testing.T) {
+	got, err := With([]string{"kueue"}, []string{"jobset", "kueue"})
+	if err != nil || strings.Join(got, ",") != "jobset,kueue" {
+		t.Errorf("With = %v, %v", got, err)
+	}
+	if _, err := With(nil, []string{"volcano"}); err == nil || !strings.Contains(err.Error(), "jobset,kueue") {
+		t.Errorf("an unknown controller: %v", err)
 	}
 }

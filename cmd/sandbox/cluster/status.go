@@ -31,7 +31,8 @@ type Status struct {
 	Prometheus PrometheusStatus `json:"prometheus"`
 	Nodes      NodesStatus      `json:"nodes"`
 	Network    NetworkStatus    `json:"network"`
-	Images     []string         `json:"images"` // on the real node
+	With       []string         `json:"with,omitempty"` // controllers besides those of Kubernetes
+	Images     []string         `json:"images"`         // on the real node
 	WhilePID   int              `json:"whilePID,omitempty"`
 	Programs   []ProgramStatus  `json:"programs"`
 }
@@ -86,6 +87,7 @@ func (s *Sandbox) Status(ctx context.Context) (Status, error) {
 	st.Prometheus.Service, st.Prometheus.Reason = PrometheusService(c)
 	st.Nodes = NodesStatus{Simulated: c.GPUNodes, Reason: c.NoRealNode}
 	st.Network = NetworkStatus{Services: c.ServiceCIDR, Pods: c.PodCIDR, Address: c.Address}
+	st.With = c.With
 	st.Images = append(st.Images, c.Images...)
 	st.WhilePID = c.WhilePID.PID
 	if c.RealNode {
