@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -40,27 +41,74 @@ func (c *connection) Do(ctx context.Context, req *http.Request) (*http.Response,
 	if err != nil {
 		return nil, nil, err
 	}
+	resp, err := c.send(get)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := readAll(resp)
+	if err != nil {
+		return resp, nil, err
+	}
+	return resp, body, c.judge(resp, body)
+}
+
+// open is the answer of a Prometheus, to be read as it comes.
+func (c *connection) open(get *http.Request) (io.ReadCloser, error) {
+	resp, err := c.send(get)
+	if err != nil {
+		return nil, err
+	}
+	start := bufio.NewReader(resp.Body)
+	if head, _ := start.Peek(1); resp.StatusCode == http.StatusOK && len(head) == 1 && head[0] == '{' {
+		return struct {
+			io.Reader
+			io.Closer
+		}{start, resp.Body}, nil
+	}
+	defer func() { _ = resp.Body.Close() }()
+	resp.Body = struct {
+		io.Reader
+		io.Closer
+	}{start, resp.Body}
+	body, err := readAll(resp)
+	if err == nil {
+		err = c.judge(resp, body)
+	}
+	if err == nil {
+		err = said(resp, body)
+	}
+	return nil, err
+}
+
+// send sends a request and explains why nothing came back.
+func (c *connection) send(get *http.Request) (*http.Response, error) {
+	get.Header.Set("Accept", "application/json")
 	for name, values := range c.header {
 		get.Header[name] = values
 	}
 	resp, err := c.http.Do(get)
-	if err != nil {
-		if c.cluster != nil && ctx.Err() == nil {
-			err = c.cluster.Explain("", err)
-		}
-		return nil, nil, err
+	if err != nil && c.cluster != nil && get.Context().Err() == nil {
+		err = c.cluster.Explain("", err)
 	}
-	defer func() { _ = resp.Body.Close() }()
+	return resp, err
+}
+
+func readAll(resp *http.Response) ([]byte, error) {
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	switch {
-	case err != nil && ctx.Err() != nil:
-		return resp, nil, ctx.Err()
+	case err != nil && resp.Request.Context().Err() != nil:
+		return nil, resp.Request.Context().Err()
 	case err != nil:
-		return resp, nil, fmt.Errorf("read the answer: %w", err)
+		return nil, fmt.Errorf("read the answer: %w", err)
 	case len(body) > maxAnswer:
-		return resp, nil, &client.Error{What: fmt.Sprintf("its answer is larger than %d MiB", maxAnswer>>20), Hint: "ask for less: one namespace with -n"}
+		return nil, tooLarge()
 	}
-	return resp, warned(body), c.judge(resp, body)
+	return body, nil
+}
+
+func tooLarge() error {
+	return &client.Error{What: fmt.Sprintf("its answer is larger than %d MiB", maxAnswer>>20), Hint: "ask for less: one namespace with -n"}
 }
 
 // asGet moves the form of a POST into the URL.
@@ -73,12 +121,7 @@ func asGet(ctx context.Context, req *http.Request) (*http.Request, error) {
 		}
 		u.RawQuery = string(form)
 	}
-	get, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
-	if err != nil {
-		return nil, err
-	}
-	get.Header.Set("Accept", "application/json")
-	return get, nil
+	return http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 }
 
 // judge finds the answers that are not of a Prometheus. What is one, also an error, is left to the library.
@@ -86,7 +129,7 @@ func (c *connection) judge(resp *http.Response, body []byte) error {
 	media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	html := media == "text/html" || bytes.HasPrefix(bytes.TrimSpace(body), []byte("<"))
 	code := resp.StatusCode
-	switch refusal := c.refusal(body); {
+	switch refusal := c.refusal(code, body); {
 	case refusal != nil:
 		return refusal
 	case code >= 300 && code < 400:
@@ -111,8 +154,8 @@ func (c *connection) judge(resp *http.Response, body []byte) error {
 }
 
 // refusal is the API server's own answer, explained; nil when the answer comes from behind it.
-func (c *connection) refusal(body []byte) error {
-	if c.cluster == nil {
+func (c *connection) refusal(code int, body []byte) error {
+	if c.cluster == nil || code < 400 {
 		return nil
 	}
 	var status metav1.Status
@@ -128,13 +171,13 @@ func isAnswer(code int, body []byte) bool {
 	return bytes.HasPrefix(start, []byte("{")) && (code/100 == 2 || bytes.HasPrefix(start, []byte(`{"status":"error"`)))
 }
 
-// warned makes a warning of what VictoriaMetrics says in a field of its own.
-func warned(body []byte) []byte {
-	const partial = `{"status":"success","isPartial":true,`
-	if rest, ok := bytes.CutPrefix(body, []byte(partial)); ok {
-		return append([]byte(`{"status":"success","warnings":["some storage nodes did not answer"],`), rest...)
+// said is the error that stands in the envelope of Prometheus.
+func said(resp *http.Response, body []byte) error {
+	var envelope struct{ Error string }
+	if json.Unmarshal(body, &envelope) == nil && envelope.Error != "" {
+		return &client.Error{What: short(envelope.Error)}
 	}
-	return body
+	return &client.Error{What: fmt.Sprintf("it answers %d %s", resp.StatusCode, http.StatusText(resp.StatusCode))}
 }
 
 // short is enough of a text to know it by, on one line.

@@ -26,17 +26,17 @@ type Query struct {
 // Devices are the accelerators that exporters tell of, sorted by node, index and pod. It asks two queries, however many
 // devices there are. An error beside devices says what is missing of them: the means, or what Prometheus warns of.
 func (s *Source) Devices(ctx context.Context, q Query) ([]Device, error) {
-	var now, means model.Vector
+	var d decoder
 	var nowErr, meansErr error
 	var wg sync.WaitGroup
-	wg.Go(func() { now, nowErr = s.vector(ctx, nowExpr(q)) })
-	wg.Go(func() { means, meansErr = s.vector(ctx, meansExpr(q)) })
+	wg.Go(func() { nowErr = s.each(ctx, nowExpr(q), d.now) })
+	wg.Go(func() { meansErr = s.each(ctx, meansExpr(q), d.mean) })
 	wg.Wait()
 	var partial *Partial
 	if nowErr != nil && !errors.As(nowErr, &partial) {
 		return nil, nowErr
 	}
-	return decode(q, now, means), errors.Join(nowErr, meansErr)
+	return d.devices(q), errors.Join(nowErr, meansErr)
 }
 
 // nowExpr asks for all series of devices, and for one more of each of their targets, without a name: when it was asked

@@ -21,6 +21,7 @@ const queryTimeout = 15 * time.Second
 // Source is a Prometheus that answers, or something that speaks its API. It may be used by many at once.
 type Source struct {
 	api   promv1.API
+	conn  *connection
 	where string
 	why   string
 }
@@ -88,5 +89,5 @@ func newSource(base *url.URL, hc *http.Client, ask connection) (*Source, error) 
 		return nil, err
 	}
 	ask.Client, ask.http = under, hc
-	return &Source{api: promv1.NewAPI(&ask), where: ask.where}, nil
+	return &Source{api: promv1.NewAPI(&ask), conn: &ask, where: ask.where}, nil
 }
