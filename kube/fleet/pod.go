@@ -1,6 +1,9 @@
 package fleet
 
 import (
+	"strconv"
+	"time"
+
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -11,19 +14,44 @@ import (
 func decodePod(p *corev1.Pod) *Pod {
 	out := &Pod{
 		PodFact: job.DecodePod(p), Owner: controllerOf(p), Labels: p.Labels, Resources: job.Accelerators(&p.Spec),
-		Role: mark(roleLabels(), p.Labels), Product: productAsked(&p.Spec), Priority: p.Spec.PriorityClassName, Account: p.Spec.ServiceAccountName,
+		Role: roleOf(p.Labels), Product: productAsked(&p.Spec), Priority: p.Spec.PriorityClassName, Account: p.Spec.ServiceAccountName,
 		Queue: mark(queueMarks(), p.Labels, p.Annotations), by: mark(byMarks(), p.Annotations, p.Labels),
-	}
-	if out.Rank < 0 {
-		out.Rank = rankOf(p.Labels)
-	}
-	if out.Queue == "" && p.Annotations["scheduling.k8s.io/group-name"] != "" {
-		out.Queue = p.Annotations["scheduling.volcano.sh/queue-name"]
+		Bound: boundAt(p),
 	}
 	if len(p.Spec.ResourceClaims) > 0 {
 		out.claims = podClaims(p)
 	}
 	return out
+}
+
+// boundAt is when the pod got its node: as its kubelet saw it, else as the scheduler did.
+func boundAt(p *corev1.Pod) time.Time {
+	if p.Spec.NodeName == "" {
+		return time.Time{}
+	}
+	if p.Status.StartTime != nil {
+		return p.Status.StartTime.Time
+	}
+	for _, c := range p.Status.Conditions {
+		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionTrue {
+			return c.LastTransitionTime.Time
+		}
+	}
+	return time.Time{}
+}
+
+// roleOf is the role that the operators of distributed kinds write on their pods.
+func roleOf(labels map[string]string) string {
+	if role := mark(roleLabels(), labels); role != "" {
+		return role
+	}
+	switch labels["leaderworkerset.sigs.k8s.io/worker-index"] {
+	case "":
+		return ""
+	case "0":
+		return "leader"
+	}
+	return "worker"
 }
 
 // podClaims are the names of the ResourceClaims of a pod, those made for it from templates included.
@@ -68,4 +96,13 @@ func (p *Pod) holds() bool { return len(p.Resources) > 0 || len(p.claims) > 0 }
 // refOf names a pod as any other object.
 func (p *Pod) ref() Ref {
 	return Ref{APIVersion: "v1", Kind: "Pod", Namespace: p.Namespace, Name: p.Name, UID: p.UID}
+}
+
+// labelIndex is a number counted from 0 that a label holds, Unknown when it does not.
+func labelIndex(s string) int64 {
+	n, err := strconv.ParseInt(s, 10, 32)
+	if err != nil || n < 0 {
+		return Unknown
+	}
+	return n
 }

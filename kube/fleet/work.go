@@ -84,6 +84,8 @@ type Pod struct {
 	// Priority is the name of the pod's priority class, Account that of its service account.
 	Priority string `json:"-"`
 	Account  string `json:"-"`
+	// Bound is when the pod got its node; zero when it has none, or nothing tells.
+	Bound time.Time `json:"bound,omitzero"`
 
 	by string
 	// claims are the ResourceClaims that it names.
@@ -115,6 +117,9 @@ type Node struct {
 	Taints  []Taint           `json:"taints,omitempty"`
 	Labels  map[string]string `json:"labels,omitempty"`
 	Created time.Time         `json:"created"`
+
+	// parts is how many of a resource make one device, where the node counts its devices twice.
+	parts map[string]int64
 }
 
 // Free is how many accelerators nobody holds; Unknown when Used is.
