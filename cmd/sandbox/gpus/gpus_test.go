@@ -24,9 +24,9 @@ func object(t *testing.T, text string, values ...any) *unstructured.Unstructured
 	return u
 }
 
-func nodeObject(t *testing.T, name, resource, ready string, gpus int) *unstructured.Unstructured {
-	return object(t, `{"apiVersion":"v1","kind":"Node","metadata":{"name":%q,"labels":{"nvidia.com/gpu.product":"NVIDIA-H100-80GB-HBM3"}},
-		"status":{"capacity":{%q:"%d"},"conditions":[{"type":"Ready","status":%q}]}}`, name, resource, gpus, ready)
+func nodeObject(t *testing.T, resource, ready string, gpus int) *unstructured.Unstructured {
+	return object(t, `{"apiVersion":"v1","kind":"Node","metadata":{"name":"gpu-0","labels":{"nvidia.com/gpu.product":"NVIDIA-H100-80GB-HBM3"}},
+		"status":{"capacity":{%q:"%d"},"conditions":[{"type":"Ready","status":%q}]}}`, resource, gpus, ready)
 }
 
 func podObject(t *testing.T, name string, gpus int, annotations, phase string) *unstructured.Unstructured {
@@ -50,11 +50,11 @@ func exporter(t *testing.T, objs ...*unstructured.Unstructured) *Exporter {
 	return e
 }
 
-// scrape gives the lines of a metric.
-func scrape(t *testing.T, e *Exporter, node, metric string) []string {
+// scrape gives the lines of a metric of gpu-0.
+func scrape(t *testing.T, e *Exporter, metric string) []string {
 	t.Helper()
-	r := httptest.NewRequest(http.MethodGet, "/gpus/"+node+"/metrics", nil)
-	r.SetPathValue("node", node)
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/gpus/gpu-0/metrics", nil)
+	r.SetPathValue("node", "gpu-0")
 	w := httptest.NewRecorder()
 	e.ServeHTTP(w, r)
 	if w.Code != http.StatusOK {
@@ -70,22 +70,22 @@ func scrape(t *testing.T, e *Exporter, node, metric string) []string {
 }
 
 func TestTheExporterSaysWhatDcgmExporterSays(t *testing.T) {
-	e := exporter(t, nodeObject(t, "gpu-0", "nvidia.com/gpu", "True", 2), podObject(t, "train-0", 1, `"sandbox.kubectl-ml.dev/gpu-util":"35","sandbox.kubectl-ml.dev/xid":"79"`, "Running"))
+	e := exporter(t, nodeObject(t, "nvidia.com/gpu", "True", 2), podObject(t, "train-0", 1, `"sandbox.kubectl-ml.dev/gpu-util":"35","sandbox.kubectl-ml.dev/xid":"79"`, "Running"))
 	uuid := func(i int) string { return e.nodes["gpu-0"].read(i, now).uuid }
 	want := []string{
 		`DCGM_FI_DEV_GPU_UTIL{gpu="0",UUID="GPU-` + uuid(0) + `",pci_bus_id="00000000:17:00.0",device="nvidia0",modelName="NVIDIA H100 80GB HBM3",hostname="gpu-0",DCGM_FI_DRIVER_VERSION="580.82.07",container="main",namespace="team",pod="train-0"} 35`,
 		`DCGM_FI_DEV_GPU_UTIL{gpu="1",UUID="GPU-` + uuid(1) + `",pci_bus_id="00000000:27:00.0",device="nvidia1",modelName="NVIDIA H100 80GB HBM3",hostname="gpu-0",DCGM_FI_DRIVER_VERSION="580.82.07"} 0`,
 	}
-	if got := scrape(t, e, "gpu-0", "DCGM_FI_DEV_GPU_UTIL"); !slices.Equal(got, want) {
+	if got := scrape(t, e, "DCGM_FI_DEV_GPU_UTIL"); !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
-	if got := scrape(t, e, "gpu-0", "DCGM_FI_DEV_XID_ERRORS"); !strings.HasSuffix(got[0], `,err_code="79",err_msg="GPU has fallen off the bus"} 79`) || !strings.HasSuffix(got[1], " 0") {
+	if got := scrape(t, e, "DCGM_FI_DEV_XID_ERRORS"); !strings.HasSuffix(got[0], `,err_code="79",err_msg="GPU has fallen off the bus"} 79`) || !strings.HasSuffix(got[1], " 0") {
 		t.Errorf("XID: %q", got)
 	}
 }
 
 func TestMemoryAddsUpToThatOfTheBoard(t *testing.T) {
-	e := exporter(t, nodeObject(t, "gpu-0", "nvidia.com/gpu", "True", 2), podObject(t, "train-0", 1, "", "Running"))
+	e := exporter(t, nodeObject(t, "nvidia.com/gpu", "True", 2), podObject(t, "train-0", 1, "", "Running"))
 	for i := range 2 {
 		r := e.nodes["gpu-0"].read(i, now)
 		if sum := r.memory + r.free + r.reserved; sum != 81559 {
@@ -95,10 +95,10 @@ func TestMemoryAddsUpToThatOfTheBoard(t *testing.T) {
 }
 
 func TestDevicesStayWithTheirPods(t *testing.T) {
-	e := exporter(t, nodeObject(t, "gpu-0", "nvidia.com/gpu", "True", 4), podObject(t, "a", 1, "", "Running"), podObject(t, "b", 2, "", "Running"))
+	e := exporter(t, nodeObject(t, "nvidia.com/gpu", "True", 4), podObject(t, "a", 1, "", "Running"), podObject(t, "b", 2, "", "Running"))
 	holders := func() string {
 		var names []string
-		for _, line := range scrape(t, e, "gpu-0", "DCGM_FI_DEV_GPU_TEMP") {
+		for _, line := range scrape(t, e, "DCGM_FI_DEV_GPU_TEMP") {
 			_, rest, _ := strings.Cut(line, `pod="`)
 			name, _, _ := strings.Cut(rest, `"`)
 			names = append(names, "["+name+"]")
@@ -115,7 +115,7 @@ func TestDevicesStayWithTheirPods(t *testing.T) {
 		{"the first ends", func() error { return pods.Update(podObject(t, "a", 1, "", "Succeeded")) }, "[][b][b][]"},
 		{"another comes", func() error { return pods.Add(podObject(t, "c", 2, "", "Running")) }, "[c][b][b][c]"},
 		{"the node reports", func() error {
-			return store{e, e.setNode, e.replaceNodes}.Update(nodeObject(t, "gpu-0", "nvidia.com/gpu", "True", 4))
+			return store{e, e.setNode, e.replaceNodes}.Update(nodeObject(t, "nvidia.com/gpu", "True", 4))
 		}, "[c][b][b][c]"},
 		{"the watch begins anew", func() error { return pods.Replace([]any{podObject(t, "b", 2, "", "Running")}, "") }, "[][b][b][]"},
 		{"more than there are", func() error { return pods.Add(podObject(t, "d", 9, "", "Running")) }, "[d][b][b][d]"},
@@ -175,7 +175,7 @@ func TestAnnotationsOfARank(t *testing.T) {
 }
 
 func TestNodesWithoutAnExporter(t *testing.T) {
-	e := exporter(t, nodeObject(t, "gpu-0", "nvidia.com/gpu", "False", 2))
+	e := exporter(t, nodeObject(t, "nvidia.com/gpu", "False", 2))
 	for node, want := range map[string]int{"gpu-0": http.StatusServiceUnavailable, "gpu-1": http.StatusNotFound} {
 		if _, code := e.scrape(node); code != want {
 			t.Errorf("%s: %d", node, code)
@@ -184,8 +184,8 @@ func TestNodesWithoutAnExporter(t *testing.T) {
 }
 
 func TestAMDNodesHaveAMDsExporter(t *testing.T) {
-	e := exporter(t, nodeObject(t, "gpu-0", "amd.com/gpu", "True", 1))
-	got := scrape(t, e, "gpu-0", "gpu_gfx_activity")
+	e := exporter(t, nodeObject(t, "amd.com/gpu", "True", 1))
+	got := scrape(t, e, "gpu_gfx_activity")
 	if len(got) != 1 || !strings.Contains(got[0], `gpu_id="0"`) || !strings.Contains(got[0], `namespace="",pod="",serial_number="`) {
 		t.Errorf("%q", got)
 	}
