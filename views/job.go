@@ -18,7 +18,7 @@ import (
 // DescribeWork is one piece of work on one page: what it is, its pods by rank with their devices, what failed first,
 // conditions and events. devices are those of its pods, by namespace/pod; nil when no Prometheus tells.
 func DescribeWork(d *fleet.Description, devices map[string][]metrics.Device, now time.Time, o LineOptions) []Line {
-	out := workHead(d, now)
+	out := workHead(d, now, o.Width)
 	section := func(title string, lines []Line) {
 		if len(lines) > 0 {
 			out = append(out, Line{}, Line{Toned(title, Head)})
@@ -29,13 +29,13 @@ func DescribeWork(d *fleet.Description, devices map[string][]metrics.Device, now
 		section("Pods", workPods(d.Pods, devices, now).Lines(o))
 	}
 	if d.Failed != nil {
-		section("First to fail", failedFirst(d))
+		section("First to fail", failedFirst(d, o.Width))
 	}
 	if len(d.Conditions) > 0 {
 		section("Conditions", workConditions(d.Conditions, now).Lines(o))
 	}
-	if len(d.Events) > 0 {
-		section("Events", workEvents(d.Events, now, o.Wide).Lines(o))
+	if shown := eventsToShow(d.Events, o.Wide); len(shown) > 0 {
+		section("Events", workEvents(shown, now).Lines(o))
 	}
 	if o.Width > 0 {
 		for i := range out {
@@ -45,12 +45,20 @@ func DescribeWork(d *fleet.Description, devices map[string][]metrics.Device, now
 	return out
 }
 
-// workHead is name and value, a line each.
-func workHead(d *fleet.Description, now time.Time) []Line {
+// workHead is name and value, a line each, or more where the value does not fit.
+func workHead(d *fleet.Description, now time.Time, limit int) []Line {
 	var out []Line
+	width := max(len("Node labels: "), len(d.Kind)+2)
 	add := func(key, value string, tone Tone) {
-		if value != "" {
-			out = append(out, Line{Toned(fmt.Sprintf("%-12s", key+":"), Head), Toned(Sanitize(value), tone)})
+		switch {
+		case value == "":
+			return
+		case key != "":
+			key += ":"
+		}
+		for _, text := range wrapped(Sanitize(value), limit-width) {
+			out = append(out, Line{Toned(fmt.Sprintf("%-*s", width, Sanitize(key)), Head), Toned(text, tone)})
+			key = ""
 		}
 	}
 	add(d.Kind, d.Namespace+"/"+d.Name, Accent)
@@ -71,6 +79,14 @@ func workHead(d *fleet.Description, now time.Time) []Line {
 		shapeHead(s, add)
 	}
 	return out
+}
+
+// wrapped breaks sanitized text into lines of width cells; where there is no limit, or hardly any room, it does not.
+func wrapped(text string, width int) []string {
+	if width < least {
+		return []string{text}
+	}
+	return wrapWords(text, width)
 }
 
 // workTone is the tone of a piece of work's state.
@@ -172,15 +188,20 @@ func workSize(d *fleet.Description) string {
 
 func shapeHead(s *fleet.Shape, add func(key, value string, tone Tone)) {
 	for _, c := range s.Containers {
-		key := "Container"
-		add(key, c.Name+" "+c.Image, Plain)
-		add("", orNothing("  runs ", c.Command), Dim)
-		add("", orNothing("  asks for ", pairs(c.Requests))+orNothing("; at most ", pairs(c.Limits)), Dim)
+		add("Container", c.Name+" "+c.Image, Plain)
+		add("", orNothing("runs ", c.Command), Dim)
+		asks := orNothing("asks for ", pairs(c.Requests))
+		if !maps.Equal(c.Requests, c.Limits) {
+			asks = strings.TrimPrefix(asks+orNothing(", at most ", pairs(c.Limits)), ", ")
+		}
+		add("", asks, Dim)
 	}
 	add("Node labels", pairs(s.NodeSelector), Plain)
 	add("Tolerates", strings.Join(s.Tolerations, ", "), Plain)
 	add("Claims", strings.Join(s.Claims, ", "), Plain)
-	add("Account", s.ServiceAccount, Plain)
+	if s.ServiceAccount != "default" {
+		add("Account", s.ServiceAccount, Plain)
+	}
 	add("Scheduler", s.Scheduler, Plain)
 }
 
@@ -203,7 +224,10 @@ func workPods(pods []*fleet.Pod, devices map[string][]metrics.Device, now time.T
 		{Name: "MEMORY"}, {Name: "RESTARTS", Right: true}, {Name: "EXIT", Right: true}, {Name: "AGE"}, {Name: "MESSAGE", Wide: true, Max: 100},
 	}}
 	for _, p := range pods {
-		mine := devices[p.Namespace+"/"+p.Name]
+		var mine []metrics.Device
+		if !p.Final() { // Prometheus remembers a pod for some minutes longer
+			mine = devices[p.Namespace+"/"+p.Name]
+		}
 		rank, exit := "", ""
 		if p.Rank >= 0 {
 			rank = strconv.Itoa(p.Rank)
@@ -263,19 +287,12 @@ func podDevices(p *fleet.Pod, devices []metrics.Device) string {
 	return text
 }
 
-// busy is the mean utilisation of devices that say theirs.
+// busy is the mean utilisation of devices; empty when none tells.
 func busy(devices []metrics.Device) string {
-	sum, n := 0.0, 0
-	for _, d := range devices {
-		if !math.IsNaN(d.Busy) {
-			sum += d.Busy
-			n++
-		}
+	if v := meanBusy(devices); !math.IsNaN(v) {
+		return Percent(v / 100)
 	}
-	if n == 0 {
-		return ""
-	}
-	return Percent(sum / float64(n) / 100)
+	return ""
 }
 
 func deviceMemory(devices []metrics.Device) string {
@@ -308,7 +325,7 @@ func podTone(p *job.PodFact) Tone {
 	return Warn
 }
 
-func failedFirst(d *fleet.Description) []Line {
+func failedFirst(d *fleet.Description, width int) []Line {
 	p := d.Failed
 	text := "pod " + p.Name
 	if p.Rank >= 0 {
@@ -320,9 +337,12 @@ func failedFirst(d *fleet.Description) []Line {
 	if p.Finished != nil {
 		text += " at " + p.Finished.UTC().Format("15:04:05") + " UTC"
 	}
-	out := []Line{{Text(Sanitize(text + ": ")), Toned(Sanitize(p.Why()), Bad)}}
+	out := []Line{{Text(Sanitize(text))}}
+	for _, l := range wrapped(Sanitize(p.Why()), width) {
+		out = append(out, Line{Toned(l, Bad)})
+	}
 	for _, l := range d.Log {
-		out = append(out, Line{Toned("  | ", Dim), Text(l)})
+		out = append(out, Line{Toned("  | ", Dim), Text(SanitizeLine(l))})
 	}
 	return out
 }
@@ -342,11 +362,22 @@ func workConditions(list []fleet.Condition, now time.Time) Table {
 // newestEvents is how many events a page shows, the newest; -o wide shows all.
 const newestEvents = 12
 
-func workEvents(events []fleet.Event, now time.Time, all bool) Table {
-	t := Table{Columns: []Column{{Name: "LAST"}, {Name: "COUNT", Right: true}, {Name: "TYPE"}, {Name: "REASON"}, {Name: "OBJECT"}, {Name: "MESSAGE"}}}
-	if !all && len(events) > newestEvents {
-		events = events[len(events)-newestEvents:]
+// routine are the events that every pod has that starts as it should.
+var routine = []string{"Scheduled", "Created", "Started", "Pulled", "Pulling", "SuccessfulCreate"}
+
+// eventsToShow leaves out what goes without saying, and the oldest of too many.
+func eventsToShow(events []fleet.Event, all bool) []fleet.Event {
+	if all {
+		return events
 	}
+	events = slices.DeleteFunc(slices.Clone(events), func(e fleet.Event) bool {
+		return e.Type == "Normal" && slices.Contains(routine, e.Reason)
+	})
+	return events[max(len(events)-newestEvents, 0):]
+}
+
+func workEvents(events []fleet.Event, now time.Time) Table {
+	t := Table{Columns: []Column{{Name: "LAST"}, {Name: "COUNT", Right: true}, {Name: "TYPE"}, {Name: "REASON"}, {Name: "OBJECT"}, {Name: "MESSAGE"}}}
 	for _, e := range events {
 		tone := Plain
 		if e.Type == "Warning" {
