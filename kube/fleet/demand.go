@@ -1,8 +1,6 @@
 package fleet
 
 import (
-	"maps"
-
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
@@ -49,7 +47,7 @@ func demandOf(spec *corev1.PodSpec, n int64) demand {
 	d := demand{pods: n, asks: len(one) > 0, product: productAsked(spec), priority: spec.PriorityClassName}
 	d.resources = plus(nil, one, max(n, 0))
 	for _, c := range claimsOf(spec) {
-		c.pods, d.asks = max(n, 0), true
+		c.pods = max(n, 0)
 		d.claims = append(d.claims, c)
 	}
 	return d
@@ -72,34 +70,62 @@ func plus(a, more map[string]int64, n int64) map[string]int64 {
 // demand reads the pod templates of an object.
 func (k *kind) demand(object map[string]any) demand {
 	d := demand{}
-	if len(k.sets) == 0 {
-		d.pods = Unknown
-	}
 	for i := range k.sets {
 		s := &k.sets[i]
 		for _, place := range at(object, s.path) {
-			n := int64(Unknown)
-			if len(s.counts) > 0 {
-				n = 1
-				for _, c := range s.counts {
-					count := c.otherwise
-					if c.path != "" {
-						count = whole(place, c.path, c.otherwise)
-					}
-					n = times(n, max(count+c.plus, 0))
-				}
+			if !truth(place, s.unless) {
+				d.add(demandOf(s.spec(place), s.pods(place)))
 			}
-			d.add(demandOf(s.spec(place), n))
 		}
 	}
+	if k.wraps == "" {
+		if len(k.sets) == 0 {
+			d.pods = Unknown
+		}
+		return d
+	}
+	for _, inner := range at(object, k.wraps) {
+		d.add(wrapped(inner))
+	}
 	return d
+}
+
+// pods is how many pods are made of the template at a place.
+func (s *set) pods(place any) int64 {
+	if len(s.counts) == 0 {
+		return Unknown
+	}
+	n := int64(1)
+	for _, c := range s.counts {
+		by := c.otherwise
+		if c.path != "" {
+			by = whole(place, c.path, c.otherwise)
+		}
+		n = times(n, max(by+c.plus, 0))
+	}
+	return n
+}
+
+// wrapped is the demand of an object that stands inside of another.
+func wrapped(inner any) demand {
+	o, ok := inner.(map[string]any)
+	if !ok {
+		return demand{}
+	}
+	kindName, apiVersion := text(o, "kind"), text(o, "apiVersion")
+	for _, k := range append(kinds(), builtin()...) {
+		if k.kind == kindName && k.group == (Ref{APIVersion: apiVersion}).group() {
+			return k.demand(o)
+		}
+	}
+	return demand{} // a Service, a ConfigMap
 }
 
 // spec is the pod spec of one place.
 func (s *set) spec(place any) *corev1.PodSpec {
 	var spec corev1.PodSpec
 	for _, path := range s.templates {
-		if found := at(place, path+".spec"); len(found) > 0 {
+		if found := at(place, below(path, "spec")); len(found) > 0 {
 			into(found[0], &spec)
 			return &spec
 		}
@@ -117,6 +143,14 @@ func (s *set) spec(place any) *corev1.PodSpec {
 			into(found, &c.Resources)
 		}
 		spec.Containers = append(spec.Containers, c)
+	}
+	if len(spec.Containers) > 0 { // of the pod's own fields, those that stand beside the containers
+		var beside struct {
+			NodeSelector map[string]string `json:"nodeSelector"`
+			Affinity     *corev1.Affinity  `json:"affinity"`
+		}
+		into(place, &beside)
+		spec.NodeSelector, spec.Affinity = beside.NodeSelector, beside.Affinity
 	}
 	return &spec
 }
@@ -173,6 +207,3 @@ func orElse(s, other string) string {
 	}
 	return s
 }
-
-// copied is a map of the caller's own.
-func copied(m map[string]int64) map[string]int64 { return maps.Clone(m) }

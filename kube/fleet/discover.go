@@ -13,17 +13,17 @@ import (
 // served is what a server has: the versions of each group in its order of preference, and the resource of each kind.
 type served struct {
 	versions  map[string][]string
-	resources map[schema.GroupVersionKind]resource
+	resources map[schema.GroupVersionKind]apiResource
 }
 
-type resource struct {
+type apiResource struct {
 	name       string
 	namespaced bool
 }
 
 // discover asks for all groups at once.
 func discover(ctx context.Context, c *client.Client) (served, error) {
-	out := served{versions: map[string][]string{}, resources: map[schema.GroupVersionKind]resource{}}
+	out := served{versions: map[string][]string{}, resources: map[schema.GroupVersionKind]apiResource{}}
 	groups, lists, err := discovery.ToDiscoveryInterfaceWithContext(c.Kube.Discovery()).ServerGroupsAndResourcesWithContext(ctx)
 	if len(groups) == 0 && err != nil { // a group whose own server is away leaves the others
 		return out, fmt.Errorf("find out which kinds the cluster has: %w", err)
@@ -46,7 +46,7 @@ func discover(ctx context.Context, c *client.Client) (served, error) {
 			r := &list.APIResources[i]
 			id := gv.WithKind(r.Kind)
 			if _, ok := out.resources[id]; !ok { // subresources follow
-				out.resources[id] = resource{r.Name, r.Namespaced}
+				out.resources[id] = apiResource{r.Name, r.Namespaced}
 			}
 		}
 	}
@@ -65,10 +65,10 @@ func (s served) find(k *kind) (schema.GroupVersionResource, bool) {
 }
 
 // owner is where objects of an owner's kind are listed.
-func (s served) owner(r Ref) (schema.GroupVersionResource, resource, bool) {
+func (s served) owner(r Ref) (schema.GroupVersionResource, apiResource, bool) {
 	gv, err := schema.ParseGroupVersion(r.APIVersion)
 	if err != nil {
-		return schema.GroupVersionResource{}, resource{}, false
+		return schema.GroupVersionResource{}, apiResource{}, false
 	}
 	// The version that an owner reference was written with may be gone.
 	for _, v := range append([]string{gv.Version}, s.versions[gv.Group]...) {
@@ -77,5 +77,5 @@ func (s served) owner(r Ref) (schema.GroupVersionResource, resource, bool) {
 			return gvk.GroupVersion().WithResource(found.name), found, true
 		}
 	}
-	return schema.GroupVersionResource{}, resource{}, false
+	return schema.GroupVersionResource{}, apiResource{}, false
 }

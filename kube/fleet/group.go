@@ -21,7 +21,7 @@ type parts struct {
 	// pods are those of the namespaces looked at; others are pods elsewhere that only count on their nodes.
 	pods, others []*Pod
 	nodes        []*Node
-	claims       claims
+	dra          []*dra
 	// unseen says that the pods of some namespaces could not be read.
 	unseen bool
 }
@@ -32,28 +32,19 @@ type choice struct {
 	plain    bool
 }
 
-// tree is the pods below one root.
-type tree struct {
-	ref  Ref
-	root *root // nil when it could not be read
-	// below are the roots between it and its pods.
-	below []*root
-	pods  []*Pod
-	maker *Ref
-}
-
 // group sorts the pods under their root owners, and counts what they use of the nodes. It is a pure function: the facts
-// it returns are new, the parts may be grouped again.
+// it returns are new or shared unchanged, and the parts may be grouped again.
 func group(p parts, want choice) ([]*Work, []*Node) {
-	pods, others := p.claims.fill(p.pods), p.claims.fill(p.others)
-	nodes := nodesOf(p, pods, others)
+	cs := newClaims(p.dra)
+	pods := cs.fill(p.pods)
+	nodes := nodesOf(p.nodes, cs, p.unseen, pods, cs.fill(p.others))
 	products := make(map[string]string, len(nodes))
 	for _, n := range nodes {
 		products[n.Name] = n.Product
 	}
 	var works []*Work
 	for _, t := range trees(p.roots, pods) {
-		if w := t.work(p.claims, products, want.plain); w != nil && (want.selector == nil || want.selector.Matches(labels.Set(w.Labels))) {
+		if w := t.work(cs, products, want.plain); w != nil && (want.selector == nil || want.selector.Matches(labels.Set(w.Labels))) {
 			works = append(works, w)
 		}
 	}
@@ -61,117 +52,27 @@ func group(p parts, want choice) ([]*Work, []*Node) {
 	return works, nodes
 }
 
-// makers are the kinds that start one piece of work after another; each of those is a unit, not its maker.
-func isMaker(r Ref) bool {
-	switch r.Kind {
-	case "CronJob", "CronWorkflow", "ScheduledWorkflow", "ScheduledSparkApplication", "RayCronJob", "CronTrainJob", "Experiment":
-		return true
-	}
-	return false
-}
-
-// step is one link of a chain of owners.
-type step struct {
-	ref   Ref
-	root  *root
-	owner Ref
-}
-
-// chains finds owners by UID.
-type chains struct {
-	byUID map[string]step
-	tops  map[string]string // by UID: the UID of the top; so that each chain is climbed once
-}
-
-// deepest bounds a chain of owners, which could be a circle.
-const deepest = 12
-
-// climb follows the controllers of an object up to the top: the last that is no maker. below are the roots passed.
-func (c chains) climb(from step) (top step, below []*root, maker *Ref) {
-	top = from
-	for range deepest {
-		if top.owner.Kind == "" {
-			break
-		}
-		if isMaker(top.owner) {
-			owner := top.owner
-			maker = &owner
-			break
-		}
-		next, ok := c.byUID[top.owner.UID]
-		if !ok {
-			next = step{ref: top.owner}
-		}
-		if top.root != nil {
-			below = append(below, top.root)
-		}
-		top = next
-	}
-	return top, below, maker
-}
-
-func newChains(roots []*root, pods []*Pod) chains {
-	c := chains{byUID: make(map[string]step, len(roots)+len(pods))}
-	for _, r := range roots {
-		c.byUID[r.UID] = step{r.Ref, r, r.owner}
-	}
-	for _, p := range pods {
-		c.byUID[p.UID] = step{p.ref(), nil, p.Owner}
-	}
-	return c
-}
-
-// trees groups everything under its top.
-func trees(roots []*root, pods []*Pod) map[string]*tree {
-	c := newChains(roots, pods)
-	out := make(map[string]*tree, len(roots))
-	treeOf := func(from step) (*tree, []*root) {
-		top, below, maker := c.climb(from)
-		id := orElse(top.ref.UID, top.ref.Kind+" "+key(top.ref.Namespace, top.ref.Name))
-		t := out[id]
-		if t == nil {
-			t = &tree{ref: top.ref, root: top.root, maker: maker}
-			out[id] = t
-		}
-		return t, below
-	}
-	for _, r := range roots {
-		t, below := treeOf(step{r.Ref, r, r.owner})
-		if len(below) > 0 { // r is the first of them
-			t.below = append(t.below, r)
-		}
-	}
-	for _, p := range pods {
-		t, _ := treeOf(step{p.ref(), nil, p.Owner})
-		t.pods = append(t.pods, p)
-	}
-	return out
-}
-
-// work is the fact of a tree; nil when it is no training work.
+// work is the fact of a tree; nil when it is no work of the kind that is wanted.
 func (t *tree) work(cs claims, products map[string]string, plain bool) *Work {
 	d := t.demand()
-	asks := d.asks || slices.ContainsFunc(t.pods, (*Pod).asks)
-	switch {
-	case t.root != nil && t.root.driver, t.root == nil && slices.ContainsFunc(t.pods, func(p *Pod) bool { return p.Labels[kube.LabelDriver] == "true" }):
-		return nil
-	case asks, t.root != nil && t.root.always, t.root == nil && slices.ContainsFunc(t.pods, (*Pod).ours):
-	case plain && t.ref.Kind == "Job" && t.ref.group() == "batch":
-	default:
+	resources := cs.ask(t.ref.Namespace, d)
+	if !t.wanted(d.asks || len(resources) > 0, plain) {
 		return nil
 	}
+	t.number()
 	slices.SortFunc(t.pods, func(a, b *Pod) int {
 		return cmp.Or(cmp.Compare(a.Rank, b.Rank), a.Created.Compare(b.Created), cmp.Compare(a.Name, b.Name))
 	})
-	w := &Work{Ref: t.ref, Owner: t.maker, Pods: t.pods, Want: Unknown}
 	facts := make([]*job.PodFact, len(t.pods))
 	for i, p := range t.pods {
 		facts[i] = &p.PodFact
 	}
+	w := &Work{Ref: t.ref, Owner: t.maker, Pods: t.pods, Resources: resources}
 	t.judge(w, facts)
 	t.count(w, d, cs)
 	t.name(w, d, products)
 	if w.State == job.Succeeded {
+		// A result that is no JSON is no failure of the work.
 		if r, err := pipeline.ParseResult(job.Result(facts)); err == nil && r != nil {
 			w.Metrics = r.Metrics
 		}
@@ -179,50 +80,82 @@ func (t *tree) work(cs claims, products map[string]string, plain bool) *Work {
 	return w
 }
 
-// asks says that the pod asks for accelerators.
-func (p *Pod) asks() bool { return len(p.Resources) > 0 }
+// wanted says whether a tree is training work.
+func (t *tree) wanted(asks, plain bool) bool {
+	any := func(is func(*Pod) bool) bool { return slices.ContainsFunc(t.pods, is) }
+	switch {
+	case t.root != nil && t.root.driver, t.root == nil && any(func(p *Pod) bool { return p.Labels[kube.LabelDriver] == "true" }):
+		return false
+	case asks, any(func(p *Pod) bool { return len(p.Resources) > 0 }):
+		return true
+	case t.root != nil && t.root.always, t.root == nil && any(func(p *Pod) bool { return p.Labels[kube.LabelStage] != "" }):
+		return true
+	}
+	return plain && t.ref.Kind == "Job" && t.ref.group() == "batch"
+}
 
-// ours says that a pipeline of ours made the pod.
-func (p *Pod) ours() bool { return p.Labels[kube.LabelStage] != "" }
+// number gives the pods of a JobSet a rank among all pods of their replicated job: each of its Jobs counts from 0.
+func (t *tree) number() {
+	var jobs map[string]*root
+	for i, p := range t.pods {
+		before := labelIndex(p.Labels["jobset.sigs.k8s.io/job-index"])
+		if before <= 0 || p.Rank < 0 {
+			continue
+		}
+		if jobs == nil {
+			jobs = make(map[string]*root, len(t.below))
+			for _, r := range t.below {
+				jobs[r.UID] = r
+			}
+		}
+		if j := jobs[p.Owner.UID]; j != nil && j.demand.pods > 0 {
+			own := *p
+			own.Rank += int(times(before, j.demand.pods))
+			t.pods[i] = &own
+		}
+	}
+}
 
-// judge finds state, times and what the root says of itself.
+// judge finds state, times and what the work says of itself.
 func (t *tree) judge(w *Work, facts []*job.PodFact) {
-	if r := t.root; r != nil {
-		w.Labels, w.Progress = r.labels, r.progress
-		w.Created, w.Started, w.Finished = r.created, r.started, r.finished
+	if r := t.speaker(); r != nil {
+		w.Progress, w.Started, w.Finished = r.progress, r.started, r.finished
 		w.State, w.Reason, w.Message = r.verdict.Judge(facts)
 	} else {
-		w.State, w.Reason, w.Message = ended(facts).Judge(facts)
+		w.State, w.Reason, w.Message = ended(t.ref.Kind, facts).Judge(facts)
 	}
-	if t.root == nil || t.root.bare {
-		for _, p := range t.pods {
-			if w.Labels == nil {
-				w.Labels = p.Labels
-			}
-			if w.Created.IsZero() || p.Created.Before(w.Created) {
-				w.Created = p.Created
-			}
+	if t.root != nil {
+		w.Labels, w.Created = t.root.labels, t.root.created
+	}
+	for _, p := range t.pods {
+		if t.root == nil && w.Labels == nil {
+			w.Labels = p.Labels
+		}
+		if t.root == nil && (w.Created.IsZero() || p.Created.Before(w.Created)) {
+			w.Created = p.Created
 		}
 	}
 	if w.Started == nil {
-		w.Started = first(t.pods)
+		w.Started = extreme(t.pods, func(p *Pod) *time.Time { return p.Started }, time.Time.Before)
 	}
-	if w.Final() && w.Finished == nil {
-		w.Finished = last(t.pods)
+	if !w.Final() {
+		w.Finished = nil
+	} else if w.Finished == nil {
+		w.Finished = extreme(t.pods, func(p *Pod) *time.Time { return p.Finished }, time.Time.After)
 	}
 }
 
 // ended is the verdict on pods whose owner is not known: when all have ended, so has the work.
-func ended(pods []*job.PodFact) job.Verdict {
-	v := job.Verdict{}
+func ended(kindName string, pods []*job.PodFact) job.Verdict {
+	open := job.Verdict{Kind: kindName}
 	if len(pods) == 0 {
-		return v
+		return open
 	}
-	v.State = job.Succeeded
+	v := job.Verdict{Kind: kindName, State: job.Succeeded}
 	for _, p := range pods {
 		switch {
 		case !p.Final():
-			return job.Verdict{}
+			return open
 		case p.State == job.Failed:
 			v.State = job.Failed
 		}
@@ -230,76 +163,28 @@ func ended(pods []*job.PodFact) job.Verdict {
 	return v
 }
 
-func first(pods []*Pod) *time.Time {
+// extreme is the first or last of the times of pods.
+func extreme(pods []*Pod, of func(*Pod) *time.Time, better func(a, b time.Time) bool) *time.Time {
 	var out *time.Time
 	for _, p := range pods {
-		if p.Started != nil && (out == nil || p.Started.Before(*out)) {
-			out = p.Started
+		if t := of(p); t != nil && (out == nil || better(*t, *out)) {
+			out = t
 		}
 	}
 	return out
-}
-
-func last(pods []*Pod) *time.Time {
-	var out *time.Time
-	for _, p := range pods {
-		if p.Finished != nil && (out == nil || p.Finished.After(*out)) {
-			out = p.Finished
-		}
-	}
-	return out
-}
-
-// demand is what the root asks for: what its templates say, or those of the objects that it made.
-func (t *tree) demand() demand {
-	own, below := demand{pods: Unknown}, demand{}
-	if t.root != nil {
-		own = t.root.demand
-		if !t.root.below && own.pods != Unknown {
-			return own
-		}
-	}
-	// Only the topmost below count: a Job below a JobSet below a TrainJob is in the JobSet's templates.
-	n := 0
-	for _, r := range t.below {
-		if r.demand.pods != Unknown && !r.bare && (r.owner.UID == t.ref.UID || t.bareOwner(r)) {
-			below.add(r.demand)
-			n++
-		}
-	}
-	if n > 0 {
-		below.asks = below.asks || own.asks
-		return below
-	}
-	return own
-}
-
-// bareOwner says that nothing between r and the top knows its own demand.
-func (t *tree) bareOwner(r *root) bool {
-	for range deepest {
-		i := slices.IndexFunc(t.below, func(b *root) bool { return b.UID == r.owner.UID })
-		if i < 0 {
-			return true
-		}
-		if r = t.below[i]; r.demand.pods != Unknown {
-			return false
-		}
-	}
-	return true
 }
 
 // count fills in pods and accelerators.
 func (t *tree) count(w *Work, d demand, cs claims) {
-	w.Resources = cs.ask(t.ref.Namespace, d)
+	live, held := sum{claims: cs}, sum{claims: cs}
 	nodes := map[string]bool{}
-	live, holding := newSum(cs), newSum(cs)
-	done := int64(0)
+	var done int64
 	for _, p := range t.pods {
 		w.Restarts += p.Restarts
+		if p.State == job.Succeeded {
+			done++
+		}
 		if p.Final() {
-			if p.State == job.Succeeded {
-				done++
-			}
 			continue
 		}
 		if p.Ready {
@@ -308,50 +193,52 @@ func (t *tree) count(w *Work, d demand, cs claims) {
 		live.add(p)
 		if p.Node != "" {
 			nodes[p.Node] = true
-			holding.add(p)
+			held.add(p)
 		}
 	}
 	want := d.pods
-	if t.root != nil {
-		done = max(done, t.root.done)
-		if t.root.want != Unknown {
-			want = t.root.want
+	r := t.speaker()
+	switch {
+	case r != nil:
+		if done = max(done, r.done); r.want != Unknown {
+			want = r.want
 		}
-	}
-	if want == Unknown && len(t.pods) > 0 && (t.root == nil || t.root.bare) && t.ref.Kind != "Workflow" {
+	case want == Unknown && len(t.pods) > 0:
 		want = int64(len(t.pods))
 	}
 	w.Ready += int(done)
 	if w.Want = int(want); want != Unknown {
 		w.Ready = min(w.Ready, w.Want)
+		if w.State == job.Succeeded && len(t.pods) == 0 { // the pods are gone, and with them who is ready
+			w.Ready = w.Want
+		}
 	}
-	if total, _ := job.Sum(w.Resources); total == 0 {
-		w.Resources = live.resources
+	if w.GPUs, _ = job.Sum(w.Resources); w.GPUs == 0 {
+		w.Resources, w.GPUs = live.resources, live.total()
 	}
-	w.GPUs, _ = job.Sum(w.Resources)
-	w.Held, _ = job.Sum(holding.resources)
-	w.Nodes = slices.Sorted(maps.Keys(nodes))
+	w.Held, w.Nodes = held.total(), slices.Sorted(maps.Keys(nodes))
 }
 
 // name fills in product, queue, priority and who started it.
 func (t *tree) name(w *Work, d demand, products map[string]string) {
-	roots := t.below
-	if t.root != nil {
-		roots = append([]*root{t.root}, t.below...)
+	take := func(queue, priority, by string) {
+		w.Queue, w.Priority, w.By = orElse(w.Queue, queue), orElse(w.Priority, priority), orElse(w.By, by)
 	}
-	for _, r := range roots {
-		w.Queue, w.Priority, w.By = orElse(w.Queue, r.queue), orElse(w.Priority, r.priority), orElse(w.By, r.by)
+	if r := t.root; r != nil {
+		take(r.queue, r.priority, r.by)
 	}
-	seen := map[string]bool{}
+	for _, r := range t.made() {
+		take(r.queue, r.priority, r.by)
+	}
+	on := map[string]bool{}
 	for _, p := range t.pods {
-		w.Queue, w.Priority, w.By = orElse(w.Queue, p.Queue), orElse(w.Priority, p.Priority), orElse(w.By, p.by)
-		if on := products[p.Node]; on != "" && p.asks() {
-			seen[on] = true
+		take(p.Queue, p.Priority, p.by)
+		if product := products[p.Node]; product != "" && len(p.Resources) > 0 {
+			on[product] = true
 		}
 		d.product = orElse(d.product, p.Product)
 	}
-	w.Product = strings.Join(slices.Sorted(maps.Keys(seen)), ",")
-	if w.Product == "" {
+	if w.Product = strings.Join(slices.Sorted(maps.Keys(on)), ","); w.Product == "" {
 		w.Product = d.product
 	}
 }

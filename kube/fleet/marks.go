@@ -1,10 +1,6 @@
 package fleet
 
-import (
-	"strconv"
-
-	"github.com/kubectl-ml/kubectl-ml/kube"
-)
+import "github.com/kubectl-ml/kubectl-ml/kube"
 
 // queueMarks are the labels and annotations that name a queue, the ones of the most particular first.
 func queueMarks() []string {
@@ -49,22 +45,8 @@ func mark(marks []string, sets ...map[string]string) string {
 func roleLabels() []string {
 	return []string{
 		"training.kubeflow.org/replica-type", "training.kubeflow.org/job-role", "ray.io/group", "ray.io/node-type",
-		"jobset.sigs.k8s.io/replicatedjob-name", "volcano.sh/task-spec", "leaderworkerset.sigs.k8s.io/role",
+		"jobset.sigs.k8s.io/replicatedjob-name", "volcano.sh/task-spec", "spark-role",
 	}
-}
-
-// rankLabels number the pods of one role.
-func rankLabels() []string {
-	return []string{"training.kubeflow.org/replica-index", "volcano.sh/task-index"}
-}
-
-func rankOf(labels map[string]string) int {
-	for _, l := range rankLabels() {
-		if n, err := strconv.Atoi(labels[l]); err == nil && n >= 0 {
-			return n
-		}
-	}
-	return -1
 }
 
 // productLabels of nodes name the model of their accelerators.

@@ -31,13 +31,23 @@ func decodeNode(n *corev1.Node) *Node {
 		}
 	}
 	for res, q := range n.Status.Allocatable {
-		if job.IsAccelerator(string(res)) && q.Value() > 0 {
+		if job.IsAccelerator(string(res)) {
 			out.Resources = plus(out.Resources, map[string]int64{string(res): q.Value()}, 1)
-			out.Total += q.Value()
 		}
 	}
-	for res, q := range n.Status.Capacity {
-		if job.IsAccelerator(string(res)) {
+	for finer, coarser := range aliases() {
+		if out.Resources[finer] > 0 && out.Resources[coarser] > 0 {
+			if out.parts == nil {
+				out.parts = map[string]int64{}
+			}
+			out.parts[finer] = out.Resources[finer] / out.Resources[coarser]
+			delete(out.Resources, finer)
+		}
+	}
+	out.Total, _ = job.Sum(out.Resources)
+	for res := range n.Status.Capacity {
+		if _, twice := out.parts[string(res)]; job.IsAccelerator(string(res)) && !twice {
+			q := n.Status.Capacity[res]
 			out.Capacity += max(q.Value(), 0)
 		}
 	}
@@ -76,32 +86,37 @@ func memoryOf(labels map[string]string) int64 {
 	return n << 10
 }
 
+// aliases are the resources by which nodes count the same devices a second time, in parts or under an older name.
+func aliases() map[string]string {
+	return map[string]string{
+		"aws.amazon.com/neuroncore": "aws.amazon.com/neuron", "aws.amazon.com/neurondevice": "aws.amazon.com/neuron",
+		"kunlunxin.com/vxpu": "kunlunxin.com/xpu", "metax-tech.com/sgpu": "metax-tech.com/gpu",
+	}
+}
+
 // nodesOf are the nodes with accelerators, with what the pods use of them.
-func nodesOf(p parts, pods ...[]*Pod) []*Node {
+func nodesOf(nodes []*Node, cs claims, unseen bool, pods ...[]*Pod) []*Node {
 	used := map[string]*sum{}
 	for _, list := range pods {
-		for _, pod := range list {
-			if pod.Node == "" || pod.Final() || len(pod.Resources) == 0 {
+		for _, p := range list {
+			if p.Node == "" || p.Final() || len(p.Resources) == 0 {
 				continue
 			}
-			if used[pod.Node] == nil {
-				used[pod.Node] = newSum(p.claims)
+			if used[p.Node] == nil {
+				used[p.Node] = &sum{claims: cs}
 			}
-			used[pod.Node].add(pod)
+			used[p.Node].add(p)
 		}
 	}
 	var out []*Node
-	for _, n := range p.nodes {
+	for _, n := range nodes {
 		full := *n
-		full.offer(p.claims.slices[n.Name])
+		full.offer(cs.nodes[n.Name])
 		if full.Total == 0 {
 			continue
 		}
-		switch {
-		case p.unseen:
+		if full.Used = full.whole(used[n.Name]); unseen {
 			full.Used = Unknown
-		case used[n.Name] != nil:
-			full.Used, _ = job.Sum(used[n.Name].resources)
 		}
 		out = append(out, &full)
 	}
@@ -109,22 +124,41 @@ func nodesOf(p parts, pods ...[]*Pod) []*Node {
 	return out
 }
 
-// offer adds the devices that DRA drivers publish, where they are not the same that the node counts already.
-func (n *Node) offer(devices map[string]int64) {
-	own := n.Resources
-	n.Resources = copied(own)
-	for driver, count := range devices {
-		if slices.ContainsFunc(slices.Collect(maps.Keys(own)), func(res string) bool { return vendor(res) == vendor(driver) }) {
-			continue
+// whole is how many devices of the node are used.
+func (n *Node) whole(used *sum) int64 {
+	if used == nil {
+		return 0
+	}
+	var total int64
+	for res, k := range used.resources {
+		if per := n.parts[res]; per > 1 {
+			k = (k + per - 1) / per
 		}
-		n.Resources = plus(n.Resources, map[string]int64{driver: count}, 1)
-		n.Total += count
+		total += k
+	}
+	return total
+}
+
+// offer adds the devices that DRA drivers publish, unless the node counts devices of the same vendor itself.
+func (n *Node) offer(all []*devices) {
+	own := n.Resources
+	n.Resources = maps.Clone(own)
+	for _, d := range all {
+		n.Product, n.MemoryMiB = orElse(n.Product, d.product), cmp.Or(n.MemoryMiB, d.memory)
+		twice := false
+		for res := range own {
+			twice = twice || vendor(res) == vendor(d.driver)
+		}
+		if !twice && d.total() > 0 {
+			n.Resources = plus(n.Resources, map[string]int64{d.driver: d.total()}, 1)
+			n.Total, n.Capacity = n.Total+d.total(), n.Capacity+d.total()
+		}
 	}
 }
 
-// vendor is the last two labels of the domain of a resource or a driver: nvidia.com of gpu.nvidia.com.
+// vendor is the end of the domain of a resource or a driver: nvidia.com of gpu.nvidia.com.
 func vendor(name string) string {
 	domain, _, _ := strings.Cut(name, "/")
-	labels := strings.Split(domain, ".")
-	return strings.Join(labels[max(len(labels)-2, 0):], ".")
+	words := strings.Split(domain, ".")
+	return strings.Join(words[max(len(words)-2, 0):], ".")
 }

@@ -43,6 +43,14 @@ func at(v any, path string) []any {
 	return out
 }
 
+// below is a path that goes on from another.
+func below(path, rest string) string {
+	if path == "" {
+		return rest
+	}
+	return path + "." + rest
+}
+
 // text is the first text that is not empty at one of the paths.
 func text(v any, paths ...string) string {
 	for _, path := range paths {
@@ -95,8 +103,11 @@ func times(a, b int64) int64 {
 	return a * b
 }
 
-// truth is the first truth value at the path.
+// truth is the first truth value at the path; without a path it is false.
 func truth(v any, path string) bool {
+	if path == "" {
+		return false
+	}
 	for _, found := range at(v, path) {
 		if b, ok := found.(bool); ok {
 			return b
@@ -116,24 +127,24 @@ func moment(v any, paths ...string) *time.Time {
 	return nil
 }
 
-// condition is one of status.conditions.
-type condition struct {
-	status, reason, message string
-	at                      *time.Time
+// status is one of status.conditions.
+type status struct {
+	is, reason, message string
+	at                  *time.Time
 }
 
 // conditionsOf are the conditions of an object by type.
-func conditionsOf(v any) map[string]condition {
-	var out map[string]condition
+func conditionsOf(v any) map[string]status {
+	var out map[string]status
 	for _, c := range at(v, "status.conditions.*") {
 		kind := text(c, "type")
 		if kind == "" {
 			continue
 		}
 		if out == nil {
-			out = map[string]condition{}
+			out = map[string]status{}
 		}
-		out[kind] = condition{text(c, "status"), text(c, "reason"), text(c, "message"), moment(c, "lastTransitionTime", "lastUpdateTime")}
+		out[kind] = status{text(c, "status"), text(c, "reason"), text(c, "message"), moment(c, "lastTransitionTime", "lastUpdateTime")}
 	}
 	return out
 }

@@ -162,7 +162,7 @@ func (r *reader) readKinds(ctx context.Context) {
 
 // second reads what only the first look tells to be needed: claims that pods use, and owners that are not known yet.
 func (r *reader) second(ctx context.Context) {
-	r.readClaims(ctx)
+	r.readDRA(ctx)
 	asked := map[schema.GroupVersionResource]bool{}
 	for range deepest {
 		if !r.readOwners(ctx, asked) {
@@ -197,24 +197,6 @@ func (r *reader) readOwners(ctx context.Context, asked map[schema.GroupVersionRe
 	before := len(r.parts.roots)
 	tasks.Wait()
 	return len(r.parts.roots) > before
-}
-
-// missing are the owners, one of each kind, that are named in the chains above pods with accelerators and not known.
-func (p *parts) missing() []Ref {
-	c := newChains(p.roots, p.pods)
-	seen := map[string]bool{}
-	var out []Ref
-	for _, pod := range p.pods {
-		if !pod.holds() {
-			continue
-		}
-		top, _, _ := c.climb(step{pod.ref(), nil, pod.Owner})
-		if id := top.ref.APIVersion + " " + top.ref.Kind; top.root == nil && top.ref.Kind != "Pod" && !seen[id] {
-			seen[id] = true
-			out = append(out, top.ref)
-		}
-	}
-	return out
 }
 
 func (r *reader) problem(resource string, err error) {
@@ -261,5 +243,22 @@ func each[T, U any](items []T, decode func(*T) U) []U {
 	return out
 }
 
-// readClaims reads what the ResourceClaims of the pods hold.
-func (r *reader) readClaims(context.Context) {}
+// readDRA reads what the ResourceClaims of pods hold and what devices the nodes have, as far as either is needed.
+func (r *reader) readDRA(ctx context.Context) {
+	var tasks sync.WaitGroup
+	for _, d := range draResources() {
+		gvr, ok := r.served.dra(d)
+		if !ok || !d.needed(&r.parts, r.o.Nodes) {
+			continue
+		}
+		ns := metav1.NamespaceAll
+		if d.namespaced && len(r.parts.others) == 0 {
+			ns = r.o.Namespace
+		}
+		tasks.Go(func() {
+			list(ctx, r, gvr.GroupResource().String(), r.c.Dynamic.Resource(gvr).Namespace(ns).List,
+				func(l *unstructured.UnstructuredList) []*dra { return each(l.Items, decodeDRA) }, func(p *parts, found []*dra) { p.dra = append(p.dra, found...) })
+		})
+	}
+	tasks.Wait()
+}

@@ -19,10 +19,12 @@ type root struct {
 	// owner is its controller; Kind is empty when it has none.
 	owner  Ref
 	labels map[string]string
-	// always lists it even without accelerators; below says that what it owns tells its demand better.
+	// always lists it even without accelerators; below says that what it made tells its demand better.
 	always, below bool
 	// driver is a Job of ours that advances a run: no training work.
-	driver  bool
+	driver bool
+	// bare says that only its metadata is known.
+	bare    bool
 	verdict interface {
 		Judge([]*job.PodFact) (state, reason, message string)
 	}
@@ -33,8 +35,6 @@ type root struct {
 	progress            *job.Progress
 	created             time.Time
 	started, finished   *time.Time
-	// bare says that only metadata is known.
-	bare bool
 }
 
 // rootOf reads what all objects have.
@@ -55,10 +55,9 @@ func decodeJob(j *batchv1.Job) *root {
 	r.verdict, r.started, r.finished = f, f.Started, f.Finished
 	r.always = r.labels[kube.LabelManagedBy] == kube.ManagedBy && !r.driver
 	n := int64(f.Parallelism)
-	if c := int64(f.Completions); c > 0 {
-		n, r.want = min(n, c), c
-	} else {
-		r.want = n
+	if r.want = n; f.Completions > 0 {
+		r.want = int64(f.Completions)
+		n = min(n, r.want)
 	}
 	r.done = int64(f.Succeeded)
 	r.ask(&j.Spec.Template, n)
@@ -75,8 +74,7 @@ func (r *root) ask(t *corev1.PodTemplateSpec, n int64) {
 // decodeDeployment reads a Deployment.
 func decodeDeployment(d *appsv1.Deployment) *root {
 	r := rootOf(d, "apps/v1", "Deployment")
-	n := r.scale(d.Spec.Replicas)
-	v := serving("Deployment", n)
+	v := r.serve(d.Spec.Replicas)
 	for _, c := range d.Status.Conditions {
 		switch {
 		case c.Type == appsv1.DeploymentReplicaFailure && c.Status == corev1.ConditionTrue,
@@ -85,28 +83,28 @@ func decodeDeployment(d *appsv1.Deployment) *root {
 		}
 	}
 	r.verdict = v
-	r.ask(&d.Spec.Template, n)
+	r.ask(&d.Spec.Template, r.want)
 	return r
 }
 
 // decodeStatefulSet reads a StatefulSet.
 func decodeStatefulSet(s *appsv1.StatefulSet) *root {
 	r := rootOf(s, "apps/v1", "StatefulSet")
-	n := r.scale(s.Spec.Replicas)
-	r.verdict = serving("StatefulSet", n)
-	r.ask(&s.Spec.Template, n)
+	r.verdict = r.serve(s.Spec.Replicas)
+	r.ask(&s.Spec.Template, r.want)
 	return r
 }
 
-func (r *root) scale(replicas *int32) int64 {
+// serve sets how many pods there should be of what never ends, and gives its verdict.
+func (r *root) serve(replicas *int32) job.Verdict {
 	r.want = 1
 	if replicas != nil {
 		r.want = int64(*replicas)
 	}
-	return r.want
+	return serving(r.Kind, r.want)
 }
 
-// serving is the verdict of what never ends.
+// serving is the verdict on what never ends.
 func serving(kindName string, replicas int64) job.Verdict {
 	if replicas == 0 {
 		return job.Verdict{Kind: kindName, State: job.Suspended, Reason: "ScaledToZero", Message: "spec.replicas is 0"}
@@ -122,48 +120,110 @@ func (k *kind) decode(u *unstructured.Unstructured) *root {
 	r.queue = orElse(r.queue, text(o, k.queue))
 	r.demand = k.demand(o)
 	r.priority = orElse(text(o, k.priority), r.demand.priority)
-	r.started, r.finished = moment(o, k.started), moment(o, k.finished)
-	if k.done != "" {
-		for _, n := range at(o, k.done) {
-			r.done += whole(n, "", 0)
+	for _, n := range at(o, orElse(k.done, "-")) {
+		r.done += whole(n, "", 0)
+	}
+	v, when := k.verdict(o, r.labels)
+	r.verdict, r.started = v, moment(o, k.started)
+	if v.State == job.Succeeded || v.State == job.Failed {
+		if r.finished = moment(o, k.finished); r.finished == nil {
+			r.finished = when
 		}
 	}
-	v := k.verdict(o)
-	r.verdict = v
-	if v.State != job.Succeeded && v.State != job.Failed {
-		r.finished = nil
-	}
+	r.progress = trainerProgress(o, k.progress)
 	return r
 }
 
-// verdict reads what an object says of its own state.
-func (k *kind) verdict(o map[string]any) job.Verdict {
-	v := job.Verdict{Kind: k.kind}
-	if word := text(o, k.phase); word != "" {
-		v.State, v.Reason, v.Message = k.phases[word], orElse(text(o, k.reason), word), text(o, k.message)
-		if v.State == job.Running && v.Message == "" {
-			v.Reason = ""
-		}
+// verdict reads what an object says of its own state, and since when.
+func (k *kind) verdict(o map[string]any, labels map[string]string) (v job.Verdict, since *time.Time) {
+	v = job.Verdict{Kind: k.kind}
+	if k.replicas != "" && whole(o, k.replicas, 1) == 0 {
+		return serving(k.kind, 0), nil
 	}
 	found := conditionsOf(o)
-	for _, m := range k.conditions {
-		c, ok := found[m.condition]
-		if !ok || c.status != orElse(m.is, "True") {
+	for _, m := range k.meanings {
+		c, ok := m.holds(o, found)
+		if !ok {
 			continue
 		}
-		v.State, v.Reason, v.Message, v.Firm = m.state, orElse(c.reason, m.condition), c.message, m.firm
-		if v.State == job.Running {
-			v.Reason, v.Message = "", ""
+		if v.State, since = m.state, c.at; m.state != job.Running {
+			v.Reason, v.Message, v.Firm = orElse(text(o, k.reason), c.reason), orElse(text(o, k.message), c.message), m.firm || firmReason(c.reason)
 		}
 		break
 	}
-	if v.State == "" && truth(o, k.suspend) {
-		v.State, v.Reason, v.Message = job.Suspended, job.Suspended, "suspended; it starts when "+k.suspend+" is false"
+	if v.State != job.Succeeded && v.State != job.Failed && (truth(o, k.suspend) || v.State == job.Suspended) {
+		v.State = job.Suspended
+		v.Reason, v.Message = orElse(v.Reason, job.Suspended), orElse(v.Message, "suspended; it starts when "+k.suspend+" is false")
+		if queue := labels[kueueQueue]; queue != "" {
+			v.Reason, v.Message = "Queued", "waits in queue "+queue+" for quota"
+		}
 	}
-	return v
+	return v, since
 }
 
-// decodeOwner reads an object of which only the metadata is known; k is its kind.
+// firmReason tells the reasons of a failure that are limits and not what became of pods.
+func firmReason(reason string) bool {
+	switch reason {
+	case "DeadlineExceeded", "PreRunningDeadlineExceeded", "ValidationFailed", "SubmissionFailed", "TrainingRuntimeNotSupported":
+		return true
+	}
+	return false
+}
+
+// holds says whether the meaning applies, and what is said with it.
+func (m *meaning) holds(o map[string]any, found map[string]status) (status, bool) {
+	if m.condition != "" {
+		c, ok := found[m.condition]
+		c.reason = orElse(c.reason, m.condition)
+		return c, ok && c.is == "True"
+	}
+	word := text(o, m.path)
+	for _, w := range m.words {
+		if w == word {
+			return status{reason: word}, true
+		}
+	}
+	return status{}, false
+}
+
+// sourceTrainJob is the source of a progress that the status of a TrainJob tells.
+const sourceTrainJob = "trainjob"
+
+// trainerProgress is what a TrainJob's trainer reports (trainerStatus of the Kubeflow Trainer); nil when nothing.
+func trainerProgress(o map[string]any, path string) *job.Progress {
+	found := at(o, path)
+	if path == "" || len(found) == 0 {
+		return nil
+	}
+	p := job.Progress{Step: job.Unknown, Total: job.Unknown, Percent: job.Unknown, Epoch: job.Unknown, Epochs: job.Unknown, Source: sourceTrainJob}
+	if percent, ok := number(found[0], "progressPercentage"); ok && percent >= 0 && percent <= 100 {
+		p.Percent = percent
+	}
+	if left, ok := number(found[0], "estimatedRemainingSeconds"); ok && left >= 0 {
+		p.Remaining = time.Duration(min(left, 1e9)) * time.Second
+	}
+	for _, m := range at(found[0], "metrics.*") {
+		name := text(m, "name")
+		v, ok := number(m, "value")
+		if _, had := p.Metrics[name]; name == "" || had || !ok || v-v != 0 { // not finite
+			continue
+		}
+		if p.Metrics == nil {
+			p.Metrics = map[string]float64{}
+		}
+		p.Metrics[name] = v
+		p.Names = append(p.Names, name)
+	}
+	if t := moment(found[0], "lastUpdatedTime"); t != nil {
+		p.At = *t
+	}
+	if p.Percent == job.Unknown && p.Metrics == nil {
+		return nil
+	}
+	return &p
+}
+
+// decodeOwner reads an object of which only the metadata is wanted.
 func decodeOwner(o *metav1.PartialObjectMetadata, apiVersion, kindName string) *root {
 	r := rootOf(o, apiVersion, kindName)
 	r.bare, r.below = true, true

@@ -1,11 +1,9 @@
 package job
 
 import (
-	"strconv"
 	"strings"
 	"time"
 
-	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -38,7 +36,7 @@ type PodFact struct {
 	State string `json:"state"`
 	// Ready is the pod's condition of that name.
 	Ready bool `json:"ready"`
-	// Rank is the pod's completion index, -1 without one.
+	// Rank is the pod's number among its like, -1 without one; see PodRank.
 	Rank int `json:"rank"`
 	// Reason is one word on why it waits, failed or goes: Unschedulable, ImagePullBackOff, OOMKilled, Error, Evicted.
 	// Message is the text that goes with it. Both are empty when all is well.
@@ -94,16 +92,6 @@ func DecodePod(p *corev1.Pod) PodFact {
 	f.readMain(p)
 	f.Reason, f.Message, f.Container = f.explain(p)
 	return f
-}
-
-// PodRank is the pod's completion index in its Job, -1 without one.
-func PodRank(p *corev1.Pod) int {
-	for _, from := range []map[string]string{p.Annotations, p.Labels} {
-		if n, err := strconv.Atoi(from[batchv1.JobCompletionIndexAnnotation]); err == nil && n >= 0 {
-			return n
-		}
-	}
-	return -1
 }
 
 // MainContainer is the name of the container that the pod is about.
