@@ -18,6 +18,9 @@ func decodePod(p *corev1.Pod) *Pod {
 		Queue: mark(queueMarks(), p.Labels, p.Annotations), by: mark(byMarks(), p.Annotations, p.Labels),
 		Bound: boundAt(p),
 	}
+	if len(p.Spec.Containers) > 1 {
+		out.Main = job.MainContainer(p)
+	}
 	if len(p.Spec.ResourceClaims) > 0 {
 		out.claims = podClaims(p)
 	}

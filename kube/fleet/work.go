@@ -84,6 +84,8 @@ type Pod struct {
 	// Priority is the name of the pod's priority class, Account that of its service account.
 	Priority string `json:"-"`
 	Account  string `json:"-"`
+	// Main is the container that the pod is about; empty where there is only one.
+	Main string `json:"-"`
 	// Bound is when the pod got its node; zero when it has none, or nothing tells.
 	Bound time.Time `json:"bound,omitzero"`
 
