@@ -3,7 +3,6 @@ package views
 import (
 	"cmp"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -16,8 +15,8 @@ import (
 // JobRow is one piece of work and what is known of it beside its objects.
 type JobRow struct {
 	Work *fleet.Work
-	// Devices are those that its pods hold, where an exporter tells.
-	Devices []metrics.Device
+	// Usage is of the accelerators that its pods hold, as far as exporters tell.
+	Usage metrics.Usage
 	// Log is the progress that its log tells; nil when nobody looked or it tells none.
 	Log *job.Progress
 	// Now is the time as of which ages are told.
@@ -54,7 +53,7 @@ func JobColumns() []JobColumn {
 		{Column{Name: "READY", Drop: 2}, jobReady, func(r *JobRow) SortKey { return jobNumber(r.Work.Ready) }},
 		jobCount(Column{Name: "GPUS", Drop: 1}, func(r *JobRow) int64 { return r.Work.GPUs }),
 		jobText(Column{Name: "TYPE", Min: 14, Drop: 9}, jobType),
-		{Column{Name: "UTIL", Drop: 6}, jobBusy, func(r *JobRow) SortKey { return jobFloat(meanBusy(r.Devices)) }},
+		{Column{Name: "UTIL", Drop: 6}, jobBusy, func(r *JobRow) SortKey { return jobFloat(r.Usage.Busy) }},
 		{Column{Name: "PROGRESS", Min: 20, Drop: 4}, func(r *JobRow) Cell { return Text(orUnknown(shortProgress(r.progress()))) }, jobPercent},
 		{Column{Name: "METRIC", Max: 28, Min: 28, Drop: 8}, jobMetric, func(r *JobRow) SortKey {
 			name, v := r.metric()
@@ -65,9 +64,7 @@ func JobColumns() []JobColumn {
 		jobText(Column{Name: "NODE", Min: 12, Drop: 7}, jobNode),
 		jobCount(Column{Name: "HELD", Wide: true}, func(r *JobRow) int64 { return r.Work.Held }),
 		jobText(Column{Name: "RESOURCE", Wide: true}, jobResource),
-		{Column{Name: "MEMORY", Wide: true}, func(r *JobRow) Cell { return Text(orUnknown(deviceMemory(r.Devices))) }, func(r *JobRow) SortKey {
-			return jobFloat(memoryUsed(r.Devices))
-		}},
+		{Column{Name: "MEMORY", Wide: true}, jobMemory, func(r *JobRow) SortKey { return jobFloat(r.Usage.MemoryUsed) }},
 		jobText(Column{Name: "PRIORITY", Wide: true}, func(r *JobRow) string { return r.Work.Priority }),
 		jobText(Column{Name: "BY", Wide: true}, func(r *JobRow) string { return r.Work.By }),
 		jobText(Column{Name: "PIPELINE", Wide: true}, jobPipeline),
@@ -197,7 +194,12 @@ func jobNumber[N int | int32 | int64](n N) SortKey {
 	return SortKey{Number: float64(n), Known: n != fleet.Unknown}
 }
 
-func jobFloat(v float64) SortKey { return SortKey{Number: v, Known: !math.IsNaN(v)} }
+func jobFloat(v *float64) SortKey {
+	if v == nil {
+		return SortKey{}
+	}
+	return SortKey{Number: *v, Known: true}
+}
 
 func jobTime(t *time.Time) SortKey {
 	if t == nil {

@@ -80,8 +80,12 @@ func orUnknown(s string) string {
 
 // jobType is the model of the accelerators, else what the resource's name says beyond "gpu".
 func jobType(r *JobRow) string {
-	if p := r.Work.Product; p != "" {
-		return ShortProduct(p)
+	if r.Work.Product != "" {
+		products := strings.Split(r.Work.Product, ",")
+		for i, p := range products {
+			products[i] = ShortProduct(p)
+		}
+		return strings.Join(products, ",")
 	}
 	most := ""
 	for _, name := range slices.Sorted(maps.Keys(r.Work.Resources)) {
@@ -114,12 +118,11 @@ func ShortProduct(product string) string {
 }
 
 func jobBusy(r *JobRow) Cell {
-	v := meanBusy(r.Devices)
-	if math.IsNaN(v) {
+	if r.Usage.Busy == nil {
 		return Text(Unknown)
 	}
-	c := Text(Percent(v / 100))
-	if v < idleBelow && r.Work.State == job.Running {
+	c := Text(Percent(*r.Usage.Busy / 100))
+	if *r.Usage.Busy < idleBelow && r.Work.State == job.Running {
 		c.Tone = Warn
 	}
 	return c
@@ -130,25 +133,22 @@ const idleBelow = 5
 
 // meanBusy is the mean of the devices that say how busy they are, NaN when none does.
 func meanBusy(devices []metrics.Device) float64 {
-	sum, n := 0.0, 0.0
-	for _, d := range devices {
-		if !math.IsNaN(d.Busy) {
-			sum, n = sum+d.Busy, n+1
-		}
+	if u := metrics.UsageOf(devices); u.Busy != nil {
+		return *u.Busy
 	}
-	return sum / n
+	return math.NaN()
 }
 
-// memoryUsed sums the memory in use, NaN when no device tells.
-func memoryUsed(devices []metrics.Device) float64 {
-	if len(devices) == 0 {
-		return math.NaN()
+// jobMemory is the memory in use of that there is.
+func jobMemory(r *JobRow) Cell {
+	used, total := r.Usage.MemoryUsed, r.Usage.MemoryTotal
+	switch {
+	case used == nil:
+		return Text(Unknown)
+	case total == nil:
+		return Text(Bytes(int64(*used)))
 	}
-	sum := 0.0
-	for _, d := range devices {
-		sum += d.MemoryUsed
-	}
-	return sum
+	return Text(Bytes(int64(*used)) + "/" + Bytes(int64(*total)))
 }
 
 // progress is what the log tells, else what the work's own status does; nil when nobody does.

@@ -2,7 +2,6 @@ package views
 
 import (
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -25,6 +24,10 @@ func agoP(d time.Duration) *time.Time {
 
 func exited(code int32) *int32 { return &code }
 
+func usage(busy, used, total float64) metrics.Usage {
+	return metrics.Usage{Devices: 1, Busy: &busy, MemoryUsed: &used, MemoryTotal: &total}
+}
+
 func told(line string) *job.Progress {
 	p, ok := job.ParseProgress(line)
 	if !ok {
@@ -37,15 +40,14 @@ func told(line string) *job.Progress {
 func mixedFleet() []*JobRow {
 	nvidia := func(n int64) map[string]int64 { return map[string]int64{"nvidia.com/gpu": n} }
 	ref := func(kind, ns, name string) fleet.Ref { return fleet.Ref{Kind: kind, Namespace: ns, Name: name} }
-	unknown := metrics.Device{Busy: math.NaN(), MemoryUsed: math.NaN(), MemoryTotal: math.NaN()}
 	rows := []*JobRow{
 		{
 			Work: &fleet.Work{
 				Ref: ref("PyTorchJob", "team-a", "llama-7b-finetune"), State: job.Running, Ready: 4, Want: 4, GPUs: 32, Held: 32, Resources: nvidia(32), Product: "NVIDIA-H100-80GB-HBM3",
 				Queue: "team-a-gpu", Priority: "high", By: "ada@example.com", Nodes: []string{"gpu-0", "gpu-1", "gpu-2", "gpu-3"}, Created: ago(26 * time.Hour), Started: agoP(25 * time.Hour),
 			},
-			Devices: []metrics.Device{{Busy: 97, MemoryUsed: 70 << 30, MemoryTotal: 80 << 30}, {Busy: 93, MemoryUsed: 71 << 30, MemoryTotal: 80 << 30}},
-			Log:     told("epoch 3/10 step 1200/5000 loss=0.1234 lr=0.0001"),
+			Usage: usage(95, 141<<30, 160<<30),
+			Log:   told("epoch 3/10 step 1200/5000 loss=0.1234 lr=0.0001"),
 		},
 		{
 			Work: &fleet.Work{
@@ -53,8 +55,8 @@ func mixedFleet() []*JobRow {
 				Labels: map[string]string{kube.LabelPipeline: "house-prices", kube.LabelRun: "house-prices-x7k2p", kube.LabelStage: "train", kube.LabelChild: "0"},
 				Nodes:  []string{"gpu-4"}, Created: ago(3 * time.Minute), Started: agoP(170 * time.Second),
 			},
-			Devices: []metrics.Device{{Busy: 2, MemoryUsed: 1 << 30, MemoryTotal: 16 << 30}},
-			Log:     told(" 24%|██▍       | 1200/5000 [00:10<00:30, 120it/s]"),
+			Usage: usage(2, 1<<30, 16<<30),
+			Log:   told(" 24%|██▍       | 1200/5000 [00:10<00:30, 120it/s]"),
 		},
 		{Work: &fleet.Work{
 			Ref: ref("Job", "team-a", "too-big"), State: job.Pending, Reason: "Unschedulable", Message: "0/8 nodes are available: 8 Insufficient nvidia.com/gpu.",
@@ -79,13 +81,13 @@ func mixedFleet() []*JobRow {
 			Created: ago(3 * time.Hour), Started: agoP(3 * time.Hour), Finished: agoP(2 * time.Hour),
 		}},
 		{Work: &fleet.Work{
-			Ref: ref("Job", "team-a", "fine"), State: job.Succeeded, Ready: 1, Want: 1, GPUs: 1, Resources: nvidia(1), Product: "AMD-Instinct-MI300X-OAM",
+			Ref: ref("Job", "team-a", "fine"), State: job.Succeeded, Ready: 1, Want: 1, GPUs: 1, Resources: nvidia(1), Product: "AMD-Instinct-MI300X-OAM,AMD-Instinct-MI250",
 			Metrics: map[string]float64{"accuracy": 0.93, "train_loss": 0.02}, Created: ago(5 * time.Hour), Started: agoP(5 * time.Hour), Finished: agoP(4 * time.Hour),
 		}},
 		{Work: &fleet.Work{
 			Ref: ref("RayCluster", "team-c", "推論-クラスタ-👩‍🔬"), State: job.Running, Reason: "CrashLoopBackOff", Message: "exit code 137", Ready: 2, Want: fleet.Unknown, GPUs: 8, Held: 8,
 			Resources: map[string]int64{"google.com/tpu": 8}, Restarts: 41, Nodes: []string{"tpu-0", "tpu-1"}, Created: ago(30 * 24 * time.Hour), Started: agoP(30 * 24 * time.Hour),
-		}, Devices: []metrics.Device{unknown}},
+		}, Usage: metrics.Usage{Devices: 8}},
 		{Work: &fleet.Work{
 			Ref: ref("Job", "team-c", "evil\x1b]0;pwn\a\x1b[31m\nname"), State: job.Running, Ready: 1, Want: 1, GPUs: 1, Held: 1, Message: "\x1b[2Jgone",
 			Nodes: []string{"no\tde\u202e"}, By: "\x9b31mroot", Created: ago(time.Second),
