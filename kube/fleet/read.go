@@ -26,8 +26,9 @@ type Options struct {
 	Namespace string
 	// Selector keeps the works whose root has these labels, or, where the root cannot be read, its pods.
 	Selector string
-	// Nodes reads the nodes as well, and what all pods of the cluster use of them.
-	Nodes bool
+	// Nodes reads the nodes as well, and what all pods of the cluster use of them. Models reads them only for the models
+	// of accelerators that works run on, which costs no look at other namespaces.
+	Nodes, Models bool
 	// Plain keeps plain Jobs too that ask for no accelerator and that no pipeline made.
 	Plain bool
 }
@@ -64,6 +65,9 @@ func Read(ctx context.Context, c *client.Client, o Options) (*Snapshot, error) {
 	}
 	s := &Snapshot{Version: 1, At: at, Problems: r.problems}
 	s.Works, s.Nodes = group(r.parts, want)
+	if !o.Nodes {
+		s.Nodes = nil
+	}
 	slices.SortFunc(s.Problems, func(a, b Problem) int { return strings.Compare(a.Resource, b.Resource) })
 	return s, nil
 }
@@ -95,7 +99,7 @@ func (r *reader) first(ctx context.Context) {
 	tasks.Go(func() {
 		list(ctx, r, "statefulsets.apps", cs.AppsV1().StatefulSets(ns).List, func(l *appsv1.StatefulSetList) []*root { return each(l.Items, decodeStatefulSet) }, r.addRoots)
 	})
-	if r.o.Nodes {
+	if r.o.Nodes || r.o.Models {
 		tasks.Go(func() {
 			list(ctx, r, "nodes", cs.CoreV1().Nodes().List, func(l *corev1.NodeList) []*Node { return each(l.Items, decodeNode) }, func(p *parts, nodes []*Node) { p.nodes = nodes })
 		})
@@ -248,7 +252,7 @@ func (r *reader) readDRA(ctx context.Context) {
 	var tasks sync.WaitGroup
 	for _, d := range draResources() {
 		gvr, ok := r.served.dra(d)
-		if !ok || !d.needed(&r.parts, r.o.Nodes) {
+		if !ok || !d.needed(&r.parts, r.o.Nodes || r.o.Models) {
 			continue
 		}
 		ns := metav1.NamespaceAll
