@@ -2,14 +2,12 @@ package fleet
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -46,6 +44,8 @@ type Watcher struct {
 	discovered bool
 	discovery  error
 	served     served
+	// settled says that everything was read once that turned out to be needed.
+	settled bool
 	// last is the newest snapshot, made of the facts of made.
 	last *Snapshot
 	made map[string]uint64
@@ -152,7 +152,7 @@ func (w *Watcher) builtin(ctx context.Context) {
 		kindOfClient("deployments.apps", cs.AppsV1().Deployments(ns), decodeDeployment, addRoot),
 		kindOfClient("statefulsets.apps", cs.AppsV1().StatefulSets(ns), decodeStatefulSet, addRoot),
 	}
-	if w.o.Nodes {
+	if w.o.Nodes || w.o.Models {
 		kinds = append(kinds, kindOfClient("nodes", cs.CoreV1().Nodes(), decodeNode, func(p *parts, n *Node) { p.nodes = append(p.nodes, n) }))
 	}
 	if w.o.Nodes && ns != "" {
@@ -206,11 +206,10 @@ func (w *Watcher) start(ctx context.Context, k kindOf) {
 	go r.RunWithContext(ctx)
 }
 
-// keep watches the custom kinds that the server has, and the owners that pods name, as they come and go.
+// keep watches the kinds that not every cluster has, as they come and go and turn out to be needed.
 func (w *Watcher) keep(ctx context.Context) {
-	asked := time.Time{}
-	again := time.Duration(0)
-	for {
+	asked, again := time.Time{}, time.Duration(0)
+	for ctx.Err() == nil {
 		if w.now().Sub(asked) >= again {
 			again = w.pace.discover
 			if err := w.discover(ctx); err != nil {
@@ -218,22 +217,26 @@ func (w *Watcher) keep(ctx context.Context) {
 			}
 			asked = w.now()
 		}
-		w.owners(ctx)
-		t := time.NewTimer(max(again-w.now().Sub(asked), 0))
+		settle := w.pace.settle // changes come in bursts, and an owner of a kind never seen can wait
+		if !w.needed(ctx) {
+			settle = 0
+		}
+		w.await(ctx, again-w.now().Sub(asked), settle)
+	}
+}
+
+// await waits for a change, for settle after it, and for limit at most.
+func (w *Watcher) await(ctx context.Context, limit, settle time.Duration) {
+	t := time.NewTimer(max(limit, 0))
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	case <-w.look:
+		t.Reset(settle)
 		select {
 		case <-ctx.Done():
-			t.Stop()
-			return
 		case <-t.C:
-		case <-w.look:
-			// Pods come in bursts, and an owner of a kind never seen can wait.
-			t.Reset(w.pace.settle)
-			select {
-			case <-ctx.Done():
-				t.Stop()
-				return
-			case <-t.C:
-			}
 		}
 	}
 }
@@ -259,7 +262,6 @@ func (w *Watcher) discover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	wanted := map[string]bool{}
 	table := kinds()
 	for i := range table {
 		k := &table[i]
@@ -267,16 +269,14 @@ func (w *Watcher) discover(ctx context.Context) error {
 		if !ok {
 			continue
 		}
-		wanted[gvr.GroupResource().String()] = true
-		w.custom(ctx, kindOfClient(gvr.GroupResource().String(), w.c.Dynamic.Resource(gvr).Namespace(w.o.Namespace),
-			func(u *unstructured.Unstructured) *root { return k.decode(u) }, addRoot))
+		w.add(ctx, kindOfClient(gvr.GroupResource().String(), w.c.Dynamic.Resource(gvr).Namespace(w.o.Namespace), k.decode, addRoot))
 	}
-	w.forget(wanted)
+	w.forget()
 	return nil
 }
 
-// custom watches a kind unless it is watched already.
-func (w *Watcher) custom(ctx context.Context, k kindOf) {
+// add watches a kind that not every cluster has, unless it is watched already.
+func (w *Watcher) add(ctx context.Context, k kindOf) {
 	w.mu.Lock()
 	_, known := w.stores[k.resource]
 	w.mu.Unlock()
@@ -286,47 +286,60 @@ func (w *Watcher) custom(ctx context.Context, k kindOf) {
 	}
 }
 
-// forget ends the watching of custom kinds that the server has no more.
-func (w *Watcher) forget(wanted map[string]bool) {
+// forget ends the watching of kinds that the server has no more.
+func (w *Watcher) forget() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	there := map[string]bool{}
+	for gvk, r := range w.served.resources {
+		there[schema.GroupResource{Group: gvk.Group, Resource: r.name}.String()] = true
+	}
 	for name, s := range w.stores {
-		if s.custom && !wanted[name] && !w.servedOwner(name) {
+		if s.custom && !there[name] {
 			s.stop()
 			delete(w.stores, name)
 		}
 	}
 }
 
-// servedOwner says whether a kind of owners, which no table names, is still there.
-func (w *Watcher) servedOwner(name string) bool {
-	for gvk, r := range w.served.resources {
-		if (schema.GroupResource{Group: gvk.Group, Resource: r.name}).String() == name {
-			return !slices.ContainsFunc(kinds(), func(k kind) bool { return k.group == gvk.Group && k.kind == gvk.Kind })
-		}
-	}
-	return false
-}
-
-// owners watches the metadata of the owners that pods with accelerators name and that are not known.
-func (w *Watcher) owners(ctx context.Context) {
-	if !w.synced() {
-		return
-	}
+// needed watches what only the pods tell to be needed: the metadata of owners that are not known yet, and claims. It
+// says whether all that is needed was read once, now or before.
+func (w *Watcher) needed(ctx context.Context) bool {
 	w.mu.Lock()
-	p, served := w.parts(), w.served
+	settled := w.settled
+	if !w.synced() {
+		w.mu.Unlock()
+		return settled
+	}
+	p, served, known := w.parts(), w.served, len(w.stores)
 	w.mu.Unlock()
 	for _, owner := range p.missing() {
 		gvr, found, ok := served.owner(owner)
 		if !ok {
 			continue
 		}
-		ns := w.o.Namespace
-		if !found.namespaced {
-			ns = metav1.NamespaceAll
-		}
-		w.custom(ctx, kindOfClient(gvr.GroupResource().String(), w.c.Meta.Resource(gvr).Namespace(ns), func(o *metav1.PartialObjectMetadata) *root {
+		w.add(ctx, kindOfClient(gvr.GroupResource().String(), w.c.Meta.Resource(gvr).Namespace(w.namespace(found.namespaced)), func(o *metav1.PartialObjectMetadata) *root {
 			return decodeOwner(o, gvr.GroupVersion().String(), owner.Kind)
 		}, addRoot))
 	}
+	for _, d := range draResources() {
+		gvr, ok := served.dra(d)
+		if !ok || !d.needed(&p, w.o.Nodes || w.o.Models) {
+			continue
+		}
+		objects := w.c.Dynamic.Resource(gvr).Namespace(w.namespace(d.namespaced && len(p.others) == 0))
+		w.add(ctx, kindOfClient(gvr.GroupResource().String(), objects, decodeDRA, func(p *parts, d *dra) { p.dra = append(p.dra, d) }))
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.settled = settled || len(w.stores) == known
+	return w.settled
+}
+
+// namespace is the one that is watched, or all.
+func (w *Watcher) namespace(one bool) string {
+	if one {
+		return w.o.Namespace
+	}
+	return metav1.NamespaceAll
 }

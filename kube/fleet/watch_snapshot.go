@@ -73,7 +73,7 @@ func (w *Watcher) Ready(ctx context.Context) error {
 	}
 	look := time.NewTicker(20 * time.Millisecond) // signals are for the reader of Changed
 	defer look.Stop()
-	for !w.synced() {
+	for !w.isSettled() {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -90,10 +90,14 @@ func (w *Watcher) Ready(ctx context.Context) error {
 	return w.c.Explain("watch the fleet", failed)
 }
 
-// synced says that nothing is still being read for the first time.
-func (w *Watcher) synced() bool {
+func (w *Watcher) isSettled() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	return w.settled
+}
+
+// synced says that nothing is still being read for the first time.
+func (w *Watcher) synced() bool {
 	if !w.discovered && w.discovery == nil {
 		return false
 	}
@@ -128,6 +132,9 @@ func (w *Watcher) Snapshot() *Snapshot {
 		next.Version++
 		next.Problems = problems
 		next.Works, next.Nodes = group(w.parts(), w.choice)
+		if !w.o.Nodes {
+			next.Nodes = nil
+		}
 	}
 	w.last, w.made = &next, made
 	return w.last

@@ -308,7 +308,7 @@ func TestWatchWithFewRights(t *testing.T) {
 			t.Errorf("%s: %v", p.Resource, p.Err)
 		}
 	}
-	if got := strings.Join(problems, " "); !strings.Contains(got, "deployments.apps nodes pods pods of other namespaces statefulsets.apps") || strings.Contains(got, "jobs.batch") {
+	if got := strings.Join(problems, ", "); !strings.Contains(got, "deployments.apps, nodes, pods, pods of other namespaces") || strings.Contains(got, "jobs.batch") {
 		t.Errorf("the problems are %s", got)
 	}
 	l.submit("later", "1h")
