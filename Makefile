@@ -48,8 +48,10 @@ bin/sandbox:
 	$(SANDBOX_GO) build -buildvcs=false -o '$(CURDIR)/$@' .
 
 # Every program of the sandbox, with progress to look at: inside of `go test` the wait would be silent.
+# Tests use controllers besides, which take another five minutes; the demo does without.
+test-go e2e: WITH := jobset,kueue
 programs: bin/sandbox
-	@bin/sandbox build >/dev/null
+	@bin/sandbox build --with='$(WITH)' >/dev/null
 
 install: bin/kubectl-ml ## Install kubectl-ml into PREFIX/bin, or where `go install` puts things
 	@dir='$(if $(PREFIX),$(DESTDIR)$(PREFIX)/bin,$(or $(shell $(GO) env GOBIN),$(shell $(GO) env GOPATH)/bin))'; \

@@ -12,7 +12,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -45,6 +47,14 @@ func Cluster(t testing.TB) *rest.Config {
 // sandbox is shared: a test works in a namespace of its own.
 func Open(t testing.TB) Sandbox {
 	t.Helper()
+	return OpenWith(t)
+}
+
+// OpenWith returns a running sandbox with real controllers besides those of Kubernetes: "jobset", "kueue"
+// (`sandbox up --with`). It is another one than Open's, which has none of them, and grows with what
+// the tests ask for.
+func OpenWith(t testing.TB, controllers ...string) Sandbox {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("-short: this test needs the sandbox")
 	}
@@ -54,27 +64,32 @@ func Open(t testing.TB) Sandbox {
 	ctx, cancel := untilDeadline(t)
 	defer cancel()
 	if dir := os.Getenv(Env); dir != "" {
-		s, err := find(ctx, dir)
-		if err != nil {
+		s, err := find(ctx, dir, controllers)
+		if err == nil {
+			return s
+		}
+		if !errors.Is(err, errWithout) {
 			t.Fatalf("%s=%s: %v\nstart it: go run -C cmd/sandbox . up --state %s", Env, dir, err, dir)
 		}
-		return s
 	}
 	// All test binaries of one run have the same parent, `go test`.
 	owner := os.Getppid()
 	dir := filepath.Join(os.TempDir(), "kubectl-ml-test-"+strconv.Itoa(owner))
+	if len(controllers) > 0 {
+		dir += "-with"
+	}
 	unlock, err := lock(ctx)
 	if err != nil {
 		t.Fatalf("wait for the test that boots the sandbox: %v", err)
 	}
 	defer unlock()
-	if s, err := find(ctx, dir); err == nil {
+	if s, err := find(ctx, dir, controllers); err == nil {
 		return s
 	}
-	if err := boot(ctx, dir, owner); err != nil {
+	if err := boot(ctx, dir, owner, controllers); err != nil {
 		t.Fatal(err)
 	}
-	s, err := find(ctx, dir)
+	s, err := find(ctx, dir, controllers)
 	if err != nil {
 		t.Fatalf("the sandbox booted and is not there: %v", err)
 	}
@@ -133,8 +148,11 @@ func (s Sandbox) Namespace(t testing.TB) string {
 	}
 }
 
+// errWithout says that a sandbox runs and has not the controllers that a test needs.
+var errWithout = errors.New("the sandbox is without it")
+
 // find looks for a sandbox that is up. It starts no process and asks the API server one question.
-func find(ctx context.Context, dir string) (Sandbox, error) {
+func find(ctx context.Context, dir string, controllers []string) (Sandbox, error) {
 	data, err := os.ReadFile(filepath.Join(dir, "sandbox.json"))
 	if err != nil {
 		return Sandbox{}, fmt.Errorf("no sandbox: %w", err)
@@ -143,9 +161,15 @@ func find(ctx context.Context, dir string) (Sandbox, error) {
 		Ready   bool
 		Kubectl string
 		Ports   map[string]int
+		With    []string
 	}
 	if err := json.Unmarshal(data, &state); err != nil || !state.Ready {
 		return Sandbox{}, errors.New("the sandbox is not ready")
+	}
+	for _, name := range controllers {
+		if !slices.Contains(state.With, name) {
+			return Sandbox{}, fmt.Errorf("%s: %w", name, errWithout)
+		}
 	}
 	s := Sandbox{
 		State: dir, Kubeconfig: filepath.Join(dir, "kubeconfig"), Kubectl: state.Kubectl,
@@ -167,14 +191,14 @@ func find(ctx context.Context, dir string) (Sandbox, error) {
 }
 
 // boot runs `sandbox up` from the sources.
-func boot(ctx context.Context, dir string, owner int) error {
+func boot(ctx context.Context, dir string, owner int, controllers []string) error {
 	module, err := sandboxModule()
 	if err != nil {
 		return err
 	}
 	var output bytes.Buffer
 	cmd := exec.CommandContext(ctx, "go", "run", "-C", module, ".", "up", "--real-node=off", "--gpu-nodes=4",
-		"--state", dir, "--while-pid", strconv.Itoa(owner))
+		"--state", dir, "--while-pid", strconv.Itoa(owner), "--with", strings.Join(controllers, ","))
 	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=", "CGO_ENABLED=0")
 	cmd.Stdout, cmd.Stderr = &output, &output
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -184,7 +208,7 @@ func boot(ctx context.Context, dir string, owner int) error {
 	switch {
 	case ctx.Err() != nil:
 		return fmt.Errorf("the sandbox was not up before the test's deadline; "+
-			"the first time it builds a whole control plane: run `go run -C cmd/sandbox . build` once\n%s", &output)
+			"the first time it builds a whole control plane: run `go run -C cmd/sandbox . build --with=%s` once\n%s", strings.Join(controllers, ","), &output)
 	case err != nil:
 		return fmt.Errorf("boot the sandbox: %w\n%s", err, &output)
 	}

@@ -35,3 +35,14 @@ func TestTheSandboxIsSharedAndItsNamespacesAreNot(t *testing.T) {
 		t.Error("no GPU nodes")
 	}
 }
+
+func TestASandboxWithControllersIsAnother(t *testing.T) {
+	s := kubetest.OpenWith(t, "jobset")
+	client, err := kubernetes.NewForConfig(s.Config(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Discovery().ServerResourcesForGroupVersion("jobset.x-k8s.io/v1alpha2"); err != nil {
+		t.Errorf("a sandbox with JobSet: %v", err)
+	}
+}
