@@ -21,7 +21,12 @@ const (
 	SourceHuggingFace = "huggingface"
 	SourceLightning   = "lightning"
 	SourceKeras       = "keras"
+	SourceJSON        = "json"
+	SourceMLPerf      = "mlperf"
+	SourceBoosting    = "boosting" // XGBoost, LightGBM, CatBoost
+	SourceTable       = "table"    // a row under a heading, as fastai, YOLO and spaCy print
 	SourceText        = "text"
+	SourceTrainJob    = "trainjob" // status of a TrainJob
 )
 
 // Bounds on what one line, and one Progress, may hold.
@@ -62,23 +67,35 @@ type Progress struct {
 
 	// fromZero says that epochs are counted from 0, begins that Epoch has just begun rather than ended.
 	fromZero, begins bool
+	// elapsed is the time since a bar began.
+	elapsed time.Duration
 	// trainer is the total of the bar of a trainer that draws further bars while it evaluates.
 	trainer bool
 }
 
-// ParseProgress reads the progress in one log line: a marked line (::ml:: and a JSON object), a bar of tqdm, Lightning
-// or Keras, a dictionary of the Hugging Face Trainer, or plain words such as "epoch 3/10 loss=0.12". It is false when the
-// line is not one of these. Of text overwritten with carriage returns the last state counts. Any input is safe.
+// ParseProgress reads the progress in one log line: a marked line (::ml:: and a JSON object), a bar of tqdm, Lightning,
+// Rich or Keras, a dictionary of the Hugging Face Trainer, a line of JSON, a round of boosting, or plain words such as
+// "epoch 3/10 loss=0.12". It is false when the line is not one of these. Of text overwritten with carriage returns the
+// last state counts. Any input is safe. Lines that mean something only together are for a Parser.
 func ParseProgress(line string) (Progress, bool) {
+	_, line = cutRank(lastState(line))
+	return parseLine(line)
+}
+
+// lastState is what a terminal would show of a line.
+func lastState(line string) string {
 	if len(line) > maxScanned {
 		line = line[len(line)-maxScanned:]
 	}
-	line = strings.TrimSpace(safetext.Line(line))
+	return strings.TrimSpace(safetext.Line(line))
+}
+
+func parseLine(line string) (Progress, bool) {
 	if len(line) > maxProgress || len(line) < len("step 1/2") {
 		return Progress{}, false
 	}
 	p := silent()
-	if !p.parse(line) {
+	if !p.parse(line, 1) {
 		return Progress{}, false
 	}
 	if percent := p.percent(); percent != Unknown {
@@ -92,11 +109,18 @@ func silent() Progress {
 	return Progress{Step: Unknown, Total: Unknown, Percent: Unknown, Epoch: Unknown, Epochs: Unknown}
 }
 
-func (p *Progress) parse(line string) bool {
+// parse reads a line, and the message in it as deep as depth.
+func (p *Progress) parse(line string, depth int) bool {
+	if line == "" {
+		return false
+	}
 	if _, object, ok := strings.Cut(line, "::ml::"); ok {
 		return p.parseMarked(object)
 	}
-	return p.parseBar(line) || p.parseDict(line) || p.parseKeras(line) || p.parseText(line)
+	if _, object, ok := strings.Cut(line, ":::MLLOG "); ok {
+		return p.parseMLLog(object)
+	}
+	return p.parseDict(line) || p.parseJSON(line, depth) || p.parseBar(line) || p.parseKeras(line) || p.parseRound(line) || p.parseText(line)
 }
 
 // Merge takes over what next says and keeps what it is silent about.
@@ -123,6 +147,7 @@ func (p *Progress) Merge(next Progress) {
 		p.Epochs = next.Epochs
 	}
 	if next.Step != Unknown {
+		p.Rate, p.Remaining = next.Rate, next.Remaining
 		p.Step, p.Total, p.PerEpoch, p.Label = next.Step, orKnown(next.Total, p.Total, p.PerEpoch == next.PerEpoch), next.PerEpoch, next.Label
 	}
 	if next.Step != Unknown || next.Epochs != Unknown || p.PerEpoch {
@@ -148,12 +173,16 @@ func orKnown(v, before float64, same bool) float64 {
 
 // addAll takes the metrics of next into fresh containers.
 func (p *Progress) addAll(next Progress) {
-	if len(next.Names) == 0 {
+	if !next.measures() {
 		return
 	}
-	p.Metrics, p.Names = maps.Clone(p.Metrics), slices.Clone(p.Names)
+	p.Metrics, p.Names, p.NotFinite = maps.Clone(p.Metrics), slices.Clone(p.Names), slices.Clone(p.NotFinite)
+	p.NotFinite = slices.DeleteFunc(p.NotFinite, func(name string) bool { return slices.Contains(next.Names, name) })
 	for _, name := range next.Names {
 		p.metric(name, next.Metrics[name])
+	}
+	for _, name := range next.NotFinite {
+		p.notFinite(name)
 	}
 }
 
@@ -174,12 +203,28 @@ func (p *Progress) metric(name string, v float64) {
 	p.Metrics[name] = v
 }
 
+// observed adds one metric, finite or not.
+func (p *Progress) observed(name string, v float64) {
+	if finite(v) {
+		p.metric(name, v)
+	} else {
+		p.notFinite(name)
+	}
+}
+
+// notFinite notes a metric that has become NaN or infinite.
+func (p *Progress) notFinite(name string) {
+	if name != "" && len(name) <= maxName && len(p.NotFinite) < maxMetrics && !slices.Contains(p.NotFinite, name) {
+		p.NotFinite = append(p.NotFinite, name)
+	}
+}
+
 // named sets what a name stands for: one of the counters, or a metric.
 func (p *Progress) named(name string, v float64) {
 	counter := map[string]*float64{"step": &p.Step, "total": &p.Total, "epoch": &p.Epoch, "epochs": &p.Epochs}[name]
 	switch {
 	case counter == nil:
-		p.metric(name, v)
+		p.observed(name, v)
 	case finite(v) && v >= 0:
 		*counter = v
 	}
@@ -187,7 +232,7 @@ func (p *Progress) named(name string, v float64) {
 
 // says tells whether anything was said at all.
 func (p *Progress) says() bool {
-	return p.Step != Unknown || p.Epoch != Unknown || p.Percent != Unknown || len(p.Names) > 0
+	return p.Step != Unknown || p.Epoch != Unknown || p.Percent != Unknown || p.measures()
 }
 
 // percent is how far the work is, from the counters; Unknown when they do not tell.

@@ -19,6 +19,9 @@ func brief(p Progress) string {
 	for _, n := range p.Names {
 		fmt.Fprintf(&b, " %s=%g", n, p.Metrics[n])
 	}
+	for _, n := range p.NotFinite {
+		fmt.Fprintf(&b, " %s!", n)
+	}
 	return b.String()
 }
 
@@ -38,7 +41,7 @@ func TestParseProgress(t *testing.T) {
 		{`Epoch 0/4:  50%|█████     | 5/10 [00:10<00:12,  4.4it/s, v_num=0, loss=0.1]`, `lightning step=5/10 epoch=0/5 10% "Epoch 0/4" loss=0.1`},
 		{`{'loss': 0.51, 'grad_norm': 1.2, 'learning_rate': 2e-05, 'epoch': 0.12}`, "huggingface step=-1/-1 epoch=0.12/-1 -1% loss=0.51 grad_norm=1.2 learning_rate=2e-05"},
 		{`{'loss': '0.51', 'learning_rate': '2e-05', 'epoch': '0.12'}`, "huggingface step=-1/-1 epoch=0.12/-1 -1% loss=0.51 learning_rate=2e-05"},
-		{`{'loss': nan, 'grad_norm': inf, 'epoch': 1.0}`, "huggingface step=-1/-1 epoch=1/-1 -1%"},
+		{`{'loss': nan, 'grad_norm': inf, 'epoch': 1.0}`, "huggingface step=-1/-1 epoch=1/-1 -1% loss! grad_norm!"},
 		{`Epoch 3/10`, "keras step=-1/-1 epoch=3/10 20%"},
 		{`45/100 [============>.................] - ETA: 10s - loss: 0.3000 - accuracy: 0.9`, "keras step=45/100 epoch=-1/-1 45% loss=0.3 accuracy=0.9"},
 		{"\x1b[1m 45/100\x1b[0m \x1b[32m━━━━━━━━\x1b[0m\x1b[37m━━━━━━━━━━━━\x1b[0m \x1b[1m10s\x1b[0m 12ms/step - accuracy: 0.9 - loss: 0.3", "keras step=45/100 epoch=-1/-1 45% accuracy=0.9 loss=0.3"},
@@ -61,8 +64,8 @@ func TestParseProgress(t *testing.T) {
 
 func TestNotProgress(t *testing.T) {
 	for _, in := range []string{
-		"", "\r", "::ml::", "::ml:: {", `::ml:: {"step":NaN}`, `::ml:: {"loss":Infinity}`, `::ml:: [1]`, `::ml:: {"step":1} {"step":2}`,
-		`::ml:: {"loss":1e999}`, `::ml:: {"step":-5}`, `::ml:: {"a":"b"}`,
+		"", "\r", "::ml::", "::ml:: {", `::ml:: {"step":NaN}`, `::ml:: {"loss":Nan1}`, `::ml:: [1]`, `::ml:: {"step":1} {"step":2}`,
+		`::ml:: {"step":-5}`, `::ml:: {"a":01x}`, `::ml:: {"a":1,}`, `::ml:: {a:1}`, `::ml:: {"a":[1}`, `::ml:: {"a":{"b":1}`, `::ml:: {"a":"b"}`,
 		"GET /epoch/3 200", "step 2: download the data", "starting epoch 3", "iteration done", "100% done", "45%| nothing",
 		`{'a': 1}`, `{'loss': [1, 2]}`, `{'loss'}`, `{"loss": 1}`, "12/31 was a day", "1/2",
 		`Validation DataLoader 0:  45%|████▌     | 45/100 [00:10<00:12,  4.4it/s]`,
