@@ -81,16 +81,13 @@ func compute(c *Cluster, spec *corev1.PodSpec, volumes []*corev1.PersistentVolum
 	affinity := nodeaffinity.GetRequiredNodeAffinity(&corev1.Pod{Spec: *spec})
 	a.fits = make([]NodeFit, 0, len(c.Nodes))
 	for _, n := range c.Nodes {
-		held := c.Held[n.Name]
-		if held == nil {
-			held = &Held{}
-		}
-		f := NodeFit{Node: n.Name, Product: product(n), Free: fleet.Unknown, Holders: held.Holders}
+		held := c.on(n.Name)
+		f := NodeFit{Node: n.Name, Product: product(n), Free: fleet.Unknown, Holders: c.holders(n.Name)}
 		if a.gpu != "" {
 			total := n.Status.Allocatable[a.gpu]
 			f.Total = total.Value()
 			if a.known {
-				f.Free = max(f.Total-held.Requests[a.gpu], 0)
+				f.Free = max(f.Total-held.requests[a.gpu], 0)
 			}
 		}
 		f.Blockers = slices.Concat(stateBlockers(n), taintBlockers(n, spec.Tolerations))
@@ -154,7 +151,7 @@ func volumeBlockers(n *corev1.Node, volumes []*corev1.PersistentVolume) []Blocke
 }
 
 // resourceBlockers are the resources of which there is not enough, accelerators first.
-func (a *arithmetic) resourceBlockers(n *corev1.Node, held *Held) []Blocker {
+func (a *arithmetic) resourceBlockers(n *corev1.Node, held *held) []Blocker {
 	var out []Blocker
 	names := slices.SortedFunc(maps.Keys(a.want), func(x, y corev1.ResourceName) int {
 		if (x == a.gpu) != (y == a.gpu) {
@@ -169,7 +166,7 @@ func (a *arithmetic) resourceBlockers(n *corev1.Node, held *Held) []Blocker {
 		}
 		q := n.Status.Allocatable[name]
 		total := amount(name, q)
-		free := total - held.Requests[name]
+		free := total - held.requests[name]
 		b := Blocker{resource: string(name)}
 		switch {
 		case total == 0:
@@ -187,7 +184,7 @@ func (a *arithmetic) resourceBlockers(n *corev1.Node, held *Held) []Blocker {
 		out = append(out, b)
 	}
 	pods := n.Status.Allocatable[corev1.ResourcePods]
-	if most := pods.Value(); a.known && most > 0 && held.Pods >= most {
+	if most := pods.Value(); a.known && most > 0 && held.pods >= most {
 		out = append(out, Blocker{Kind: BlockTaken, resource: string(corev1.ResourcePods), Text: fmt.Sprintf("has as many pods as it may, %d", most)})
 	}
 	return out

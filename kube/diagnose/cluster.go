@@ -18,89 +18,91 @@ import (
 type Cluster struct {
 	// Nodes are all nodes, by name.
 	Nodes []*corev1.Node
-	// HeldKnown says that the pods of all namespaces could be read, so that Held is complete.
+	// HeldKnown says that the pods of all namespaces were bound, so that what is free is known.
 	HeldKnown bool
-	// Held is what the pods bound to each node request.
-	Held map[string]*Held
+	// Busy is the mean utilisation of a pod's accelerators in percent, by namespace/name, where an exporter tells.
+	Busy map[string]float64
+	held map[string]*held
 }
 
-// Held is what is taken of a node.
-type Held struct {
-	Requests amounts
-	Pods     int64
-	// Holders have accelerators, the largest first.
-	Holders []Holder
+// held is what is taken of a node.
+type held struct {
+	requests amounts
+	pods     int64
+	holders  map[string]*Holder
 }
 
-// NewCluster adds up what is bound to each node. A nil slice of pods says that they could not be read; busy is the mean
-// utilisation of a pod's accelerators by namespace/name, where an exporter tells.
-func NewCluster(nodes []corev1.Node, bound []corev1.Pod, busy map[string]float64) *Cluster {
-	c := &Cluster{HeldKnown: bound != nil, Held: map[string]*Held{}}
+// NewCluster has the nodes, and nothing bound to them yet.
+func NewCluster(nodes []corev1.Node) *Cluster {
+	c := &Cluster{held: map[string]*held{}}
 	for i := range nodes {
 		c.Nodes = append(c.Nodes, &nodes[i])
 	}
 	slices.SortFunc(c.Nodes, func(a, b *corev1.Node) int { return cmp.Compare(a.Name, b.Name) })
-	sums := map[string]*load{}
-	for i := range bound {
-		p := &bound[i]
-		if p.Spec.NodeName == "" || p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed {
-			continue
-		}
-		held := c.Held[p.Spec.NodeName]
-		if held == nil {
-			held = &Held{Requests: amounts{}}
-			c.Held[p.Spec.NodeName] = held
-		}
-		held.Pods++
-		want := requests(&p.Spec)
-		for name, n := range want {
-			held.Requests[name] += n
-		}
-		if gpus := want.accelerators(); gpus > 0 {
-			addHolder(sums, p, gpus, busy)
-		}
-	}
-	for _, s := range sums {
-		if s.known > 0 {
-			mean := s.busy / float64(s.known)
-			s.Busy = &mean
-		}
-		held := c.Held[s.node]
-		held.Holders = append(held.Holders, s.Holder)
-	}
-	for _, held := range c.Held {
-		slices.SortFunc(held.Holders, func(a, b Holder) int {
-			return cmp.Or(cmp.Compare(b.GPUs, a.GPUs), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
-		})
-	}
 	return c
 }
 
-// load is a Holder being added up.
-type load struct {
-	Holder
-	node  string
-	busy  float64
-	known int
+// Bind adds what a pod takes of its node. Pods without one, and those that have ended, take nothing.
+func (c *Cluster) Bind(p *corev1.Pod) {
+	if p.Spec.NodeName == "" || p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed {
+		return
+	}
+	h := c.held[p.Spec.NodeName]
+	if h == nil {
+		h = &held{requests: amounts{}, holders: map[string]*Holder{}}
+		c.held[p.Spec.NodeName] = h
+	}
+	h.pods++
+	want := requests(&p.Spec)
+	for name, n := range want {
+		h.requests[name] += n
+	}
+	gpus := want.accelerators()
+	if gpus == 0 {
+		return
+	}
+	name, since := ownerName(p), boundAt(p)
+	o := h.holders[p.Namespace+"/"+name]
+	if o == nil {
+		o = &Holder{Name: name, Namespace: p.Namespace, Since: since, Priority: scheduling.PodPriority(p)}
+		h.holders[p.Namespace+"/"+name] = o
+	}
+	o.GPUs += gpus
+	o.pods = append(o.pods, p.Namespace+"/"+p.Name)
+	if since.Before(o.Since) {
+		o.Since = since
+	}
 }
 
-func addHolder(sums map[string]*load, p *corev1.Pod, gpus int64, busy map[string]float64) {
-	name := ownerName(p)
-	key := p.Spec.NodeName + "/" + p.Namespace + "/" + name
-	s := sums[key]
-	since := boundAt(p)
-	if s == nil {
-		s = &load{node: p.Spec.NodeName, Holder: Holder{Name: name, Namespace: p.Namespace, Since: since, Priority: scheduling.PodPriority(p)}}
-		sums[key] = s
+// on is what is taken of a node; never nil.
+func (c *Cluster) on(node string) *held {
+	if h := c.held[node]; h != nil {
+		return h
 	}
-	s.GPUs += gpus
-	if since.Before(s.Since) {
-		s.Since = since
+	return &held{}
+}
+
+// holders are who has accelerators of a node, the largest first, with what exporters say of them.
+func (c *Cluster) holders(node string) []Holder {
+	var out []Holder
+	for _, o := range c.on(node).holders {
+		h := *o
+		var sum, n float64
+		for _, pod := range h.pods {
+			if b, ok := c.Busy[pod]; ok {
+				sum, n = sum+b, n+1
+			}
+		}
+		if n > 0 {
+			mean := sum / n
+			h.Busy = &mean
+		}
+		out = append(out, h)
 	}
-	if b, ok := busy[p.Namespace+"/"+p.Name]; ok {
-		s.busy += b
-		s.known++
-	}
+	slices.SortFunc(out, func(a, b Holder) int {
+		return cmp.Or(cmp.Compare(b.GPUs, a.GPUs), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	})
+	return out
 }
 
 // ownerName is kind/name of the pod's controller, or the pod's own; a ReplicaSet stands for its Deployment.

@@ -92,6 +92,8 @@ type Holder struct {
 	Busy *float64 `json:"busy,omitempty"`
 	// Priority is that of its pods.
 	Priority int32 `json:"priority,omitempty"`
+	// pods are namespace/name of its pods there.
+	pods []string
 }
 
 // cause begins a cause.

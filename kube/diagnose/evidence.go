@@ -46,8 +46,9 @@ type Evidence struct {
 	Gangs      []Gang
 	// Logs are the ends of logs of containers that failed, that of the first failure first.
 	Logs []Log
-	// Unknown is what could not be looked at.
+	// Unknown is what could not be looked at; minor is too, of what matters only where nothing else explains the wait.
 	Unknown []string
+	minor   []string
 }
 
 // Claim is a PersistentVolumeClaim and what it depends on.

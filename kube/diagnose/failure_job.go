@@ -44,7 +44,9 @@ func deadlineRule(e *Evidence) []Cause {
 	case byJob:
 		limit, line = ptr.Deref(e.Job.Spec.ActiveDeadlineSeconds, 0), jobLine(c)
 	default:
-		i := slices.IndexFunc(e.Pods, func(p *corev1.Pod) bool { return p.Status.Phase == corev1.PodFailed && p.Status.Reason == "DeadlineExceeded" })
+		i := slices.IndexFunc(e.Pods, func(p *corev1.Pod) bool {
+			return p.Status.Phase == corev1.PodFailed && p.Status.Reason == "DeadlineExceeded"
+		})
 		if i < 0 {
 			return nil
 		}
@@ -100,7 +102,7 @@ func policyRule(e *Evidence) []Cause {
 func rootRule(e *Evidence) []Cause {
 	for _, c := range rootConditions(e.Root) {
 		if c.Status == "True" && (strings.HasSuffix(c.Type, "Failed") || c.Type == "Degraded" || c.Type == "ReplicaFailure") {
-			return []Cause{cause(Certain, "Failed", fmt.Sprintf("its %s says: %s", e.Work.Kind, c.Message)).because(e.conditionLine(e.name(), c)).
+			return []Cause{cause(Certain, "Failed", fmt.Sprintf("its %s says: %s", e.Work.Kind, c.Message)).because(e.conditionLine(e.Work.KindName(), c)).
 				cures(e.again("when the cause is mended, start it again"))}
 		}
 	}

@@ -153,5 +153,5 @@ func backoffRule(e *Evidence) []Cause {
 			c = c.because("the next pod starts in about " + age(left))
 		}
 	}
-	return []Cause{c.cure("it goes on by itself; the cause of the failures is below", "")}
+	return []Cause{c.cure("it goes on by itself; mend what made it fail", "")}
 }

@@ -90,7 +90,9 @@ func (e *Evidence) scan(index int, l Log) []hit {
 
 func (e *Evidence) patternCause(p *pattern, line, node string) Cause {
 	m := p.text.FindStringSubmatchIndex(line)
-	fill := func(s string) string { return strings.TrimRight(strings.TrimSpace(string(p.text.ExpandString(nil, s, line, m))), ": ") }
+	fill := func(s string) string {
+		return strings.TrimRight(strings.TrimSpace(string(p.text.ExpandString(nil, s, line, m))), ": ")
+	}
 	c := cause(p.likelihood, p.code, fill(p.title))
 	if p.change != "" {
 		c = c.cures(e.change(fill(p.change)))

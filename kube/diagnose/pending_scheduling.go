@@ -100,7 +100,7 @@ var confirming = map[string][]string{
 	BlockLacks: {"Insufficient "}, BlockSmall: {"Insufficient "}, BlockTaken: {"Insufficient ", "Too many pods"},
 	BlockSelector: {"didn't match Pod's node affinity/selector"},
 	BlockTaint:    {"untolerated taint", "had taints that the pod didn't tolerate"},
-	BlockCordoned: {"were unschedulable", "untolerated taint", "unknown conditions", "had taints that the pod didn't tolerate"},
+	BlockNotReady: {"were unschedulable", "untolerated taint", "unknown conditions", "had taints that the pod didn't tolerate"},
 	BlockVolume:   {"node affinity"},
 }
 
@@ -129,7 +129,8 @@ func (e *Evidence) roomNow(a *arithmetic, p *corev1.Pod, v verdict) []Cause {
 	fits := a.pool(blockerOrder...)
 	if v.text == "" {
 		if e.Now.Sub(p.CreationTimestamp.Time) < schedulerTakes {
-			return []Cause{cause(Likely, "NotScheduledYet", "it is new, and the scheduler has not looked at it yet").because("nodes that would take it: " + some(names(fits), mostNames))}
+			return []Cause{cause(Likely, "NotScheduledYet", "it is new, and the scheduler has not looked at it yet").because("nodes that would take it: "+some(names(fits), mostNames)).
+				cure("ask again in a few seconds", "kubectl ml why "+e.Work.KindName())}
 		}
 		return nil // the rule of schedulers that are not there says more
 	}
@@ -137,7 +138,7 @@ func (e *Evidence) roomNow(a *arithmetic, p *corev1.Pod, v verdict) []Cause {
 		return nil
 	}
 	c := cause(Likely, "RoomNow", "there is room for it by now: the scheduler tries again by itself, at the latest after five minutes")
-	return []Cause{c.because("nodes that would take it: "+some(names(fits), mostNames), v.line())}
+	return []Cause{c.because("nodes that would take it: "+some(names(fits), mostNames), v.line()).cure("wait, and ask again", "kubectl ml why "+e.Work.KindName())}
 }
 
 // known and isComputed say whether the scheduler's reason is in the table, and is one that the arithmetic covers.

@@ -49,7 +49,7 @@ func refusedRule(e *Evidence) []Cause {
 	text, line := ev.Message, e.eventLine(ev)
 	if !ok {
 		if text = e.conditionMessage("ReplicaFailure"); text == "" {
-			return nil
+			return e.noAccount()
 		}
 		line = text
 	}
@@ -76,6 +76,18 @@ func refusedRule(e *Evidence) []Cause {
 	}
 	return []Cause{cause(Certain, "PodRefused", "its pods are not created: "+strings.TrimPrefix(text, "Error creating: ")).because(line).
 		cures(e.change("do what the message asks for"))}
+}
+
+// noAccount: the service account is not there, and nobody has said so (yet, or any more).
+func (e *Evidence) noAccount() []Cause {
+	if e.Template == nil || len(e.Pods) > 0 {
+		return nil
+	}
+	name := e.Template.ServiceAccountName
+	if there, known := e.Exists["serviceaccount/"+name]; !known || there {
+		return nil
+	}
+	return []Cause{cause(Certain, "ServiceAccountMissing", "its service account "+name+" does not exist").cure("create it", "kubectl create serviceaccount "+name)}
 }
 
 // conditionMessage is the message of a condition of the root that is true.

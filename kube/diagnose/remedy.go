@@ -3,7 +3,6 @@ package diagnose
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/kubectl-ml/kubectl-ml/kube"
 )
@@ -70,8 +69,3 @@ func (e *Evidence) fixed(text, command string) []Remedy {
 	}
 	return out
 }
-
-// name is how commands name the work: kind/name.
-func (e *Evidence) name() string { return refName(e.Work.Kind, e.Work.Name) }
-
-func refName(kind, name string) string { return strings.ToLower(kind) + "/" + name }

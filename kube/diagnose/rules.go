@@ -20,7 +20,7 @@ type rule func(*Evidence) []Cause
 // likely: from what keeps pods from being made to what keeps their containers from running.
 var waiting = []rule{
 	cronRule, kueueRule, heldRule, refusedRule, quotaRule, gangRule, volumesRule, nodesRule, schedulerRule,
-	configRule, imageRule, startRule, backoffRule, autoscalerRule,
+	configRule, imageRule, startRule, autoscalerRule,
 }
 
 // failed are the rules for work that failed, or fails and is tried again: limits and losses from outside, then what the
@@ -29,8 +29,8 @@ var failed = []rule{
 	deadlineRule, lossRule, oomRule, logRule, probeRule, refusedRule, imageRule, configRule, policyRule, deletedRule,
 }
 
-// last are asked only when no other rule has found anything sure.
-var last = []rule{exitRule, rootRule}
+// ends are asked only when those have found nothing sure.
+var ends = []rule{exitRule, rootRule}
 
 // Diagnose makes a diagnosis of evidence. It asks nobody.
 func Diagnose(e *Evidence) Diagnosis {
@@ -41,15 +41,20 @@ func Diagnose(e *Evidence) Diagnosis {
 			d.Nodes = e.nodes()
 		}
 		if e.fails() {
+			before := len(d.Causes)
 			d.Causes = e.apply(d.Causes, failed)
-			if !slices.ContainsFunc(d.Causes, func(c Cause) bool { return c.Likelihood != Possible }) {
-				d.Causes = e.apply(d.Causes, last)
+			if !slices.ContainsFunc(d.Causes[before:], func(c Cause) bool { return c.Likelihood != Possible }) {
+				d.Causes = e.apply(d.Causes, ends)
 			}
+			d.Causes = e.apply(d.Causes, []rule{backoffRule})
 		}
 		slices.SortStableFunc(d.Causes, func(a, b Cause) int { return cmp.Compare(a.Likelihood.rank(), b.Likelihood.rank()) })
 		if len(d.Causes) == 0 {
 			d.Causes = e.unexplained()
 		}
+	}
+	if c, ok := d.First(); ok && c.Likelihood != Certain {
+		d.Unknown = unique(append(d.Unknown, e.minor...))
 	}
 	d.Headline = e.headline(&d)
 	return d
@@ -103,14 +108,14 @@ func (e *Evidence) nodes() []NodeFit {
 
 // unexplained says honestly that no rule knows the reason, with what lists say of it.
 func (e *Evidence) unexplained() []Cause {
-	describe := "kubectl describe " + e.name()
+	describe := "kubectl describe " + e.Work.KindName()
 	switch {
 	case e.Work.State == job.Running:
 		return nil
 	case e.Work.State == job.Failed:
 		return []Cause{cause(Possible, "Unexplained", "it failed, and nothing that is still there says why").because(joined(e.Work)).cure("see the object", describe)}
 	case e.Work.State == job.Pending && e.Now.Sub(e.Work.Created) < schedulerTakes:
-		return []Cause{cause(Likely, "JustCreated", "it is "+age(e.Now.Sub(e.Work.Created))+" old: give it a moment").because(joined(e.Work)).cure("ask again in a few seconds", "kubectl ml why "+e.name())}
+		return []Cause{cause(Likely, "JustCreated", "it is "+age(e.Now.Sub(e.Work.Created))+" old: give it a moment").because(joined(e.Work)).cure("ask again in a few seconds", "kubectl ml why "+e.Work.KindName())}
 	}
 	return []Cause{cause(Possible, "Unexplained", "it waits, and nothing that can be seen says why").because(joined(e.Work)).cure("see the object", describe)}
 }

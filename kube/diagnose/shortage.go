@@ -16,22 +16,22 @@ func (e *Evidence) shortage(a *arithmetic) (Cause, string, bool) {
 	if len(a.nodes) == 0 {
 		return cause(Certain, "NoNodes", "the cluster has no nodes").cure("add a node, or wait for the autoscaler", "kubectl get nodes"), "", true
 	}
+	var blocked []string
 	for _, step := range []struct {
-		blocked []string
-		cause   func(*arithmetic) Cause
+		kinds []string
+		cause func(*arithmetic) Cause
 	}{
 		{[]string{BlockLacks}, e.noResource},
-		{[]string{BlockLacks, BlockSelector}, e.noMatch},
-		{[]string{BlockLacks, BlockSelector, BlockSmall}, e.tooLarge},
-		{[]string{BlockLacks, BlockSelector, BlockSmall, BlockTaint}, e.tainted},
-		{[]string{BlockLacks, BlockSelector, BlockSmall, BlockTaint, BlockNotReady, BlockCordoned}, e.closed},
-		{append(slices.Clone(notAllowed), BlockSmall), e.elsewhere},
-		{append(slices.Clone(notAllowed), BlockSmall, BlockTaken), e.taken},
+		{[]string{BlockSelector}, e.noMatch},
+		{[]string{BlockSmall}, e.tooLarge},
+		{[]string{BlockTaint}, e.tainted},
+		{[]string{BlockNotReady, BlockCordoned}, e.closed},
+		{[]string{BlockVolume}, e.elsewhere},
+		{[]string{BlockTaken}, e.taken},
 	} {
-		if len(a.pool(step.blocked...)) > 0 {
-			continue
+		if blocked = append(blocked, step.kinds...); len(a.pool(blocked...)) == 0 {
+			return step.cause(a).because(a.lines()...), step.kinds[0], true
 		}
-		return step.cause(a).because(a.lines()...), step.blocked[len(step.blocked)-1], true
 	}
 	return Cause{}, "", false
 }
@@ -77,7 +77,7 @@ func (e *Evidence) noResource(a *arithmetic) Cause {
 		c = cause(Certain, "NoAccelerator", "no node of this cluster offers "+name).because(offered(a.nodes)...)
 		for _, n := range a.nodes {
 			if product(n) != "" || n.Labels["nvidia.com/gpu.present"] == "true" {
-				c = c.because("node "+n.Name+" is labelled as one with accelerators and offers none: its device plugin may not run")
+				c = c.because("node " + n.Name + " is labelled as one with accelerators and offers none: its device plugin may not run")
 				c = c.cure("look whether the device plugin runs there", "kubectl get pods -A -o wide --field-selector spec.nodeName="+n.Name)
 				break
 			}

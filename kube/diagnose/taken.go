@@ -42,7 +42,7 @@ func (e *Evidence) gpusTaken(a *arithmetic, fits []*NodeFit) Cause {
 		c = cause(Certain, "Fragmented", fmt.Sprintf("%s free in all, at most %s on one node: it asks for %d on one", count(free, one+" is", many+" are"), fmt.Sprint(most), want))
 		c = c.because(spread(fits, want))
 	} else {
-		c = cause(Certain, "AcceleratorsTaken", fmt.Sprintf("%s of %d free on the %s that it may use; it asks for %d", takenText(free, one, many), total, count(int64(len(fits)), "node", "nodes"), want))
+		c = cause(Certain, "AcceleratorsTaken", fmt.Sprintf("%s on the %s that it may use; it asks for %d", freeOf(free, total, one, many), count(int64(len(fits)), "node", "nodes"), want))
 	}
 	c = c.because(holderLines(e.Now, fits)...)
 	c = c.cure("wait: it starts by itself when "+quantity(a.gpu, want)+" are free on one node; see who holds them", "kubectl ml top jobs -A")
@@ -53,11 +53,16 @@ func (e *Evidence) gpusTaken(a *arithmetic, fits []*NodeFit) Cause {
 	return c
 }
 
-func takenText(free int64, one, many string) string {
-	if free == 0 {
-		return "no " + one + " is free"
+// freeOf is "none of 32 GPUs is free", "only 1 of 32 GPUs is free".
+func freeOf(free, total int64, one, many string) string {
+	of := "of " + count(total, one, many)
+	switch free {
+	case 0:
+		return "none " + of + " is free"
+	case 1:
+		return "only 1 " + of + " is free"
 	}
-	return "only " + count(free, one+" is free", many+" are free")
+	return fmt.Sprintf("only %d %s are free", free, of)
 }
 
 // spread says how the free accelerators lie: "3 nodes have 2 free, 1 node has 1 free; you ask for 4 on one".
@@ -178,11 +183,7 @@ func (e *Evidence) free(node string, name corev1.ResourceName) int64 {
 		if n.Name != node {
 			continue
 		}
-		left := amount(name, n.Status.Allocatable[name])
-		if held := e.Cluster.Held[node]; held != nil {
-			left -= held.Requests[name]
-		}
-		return max(left, 0)
+		return max(amount(name, n.Status.Allocatable[name])-e.Cluster.on(node).requests[name], 0)
 	}
 	return 0
 }

@@ -86,7 +86,7 @@ func (e *Evidence) xidCause(m []string, node string) (Cause, bool) {
 		c = c.cures(e.change("find the illegal access: run once with CUDA_LAUNCH_BLOCKING=1, or under compute-sanitizer"))
 		return c.cures(e.again("if it comes back on one node only, that GPU is at fault; try elsewhere")), true
 	case xidFollows:
-		return c.cure("look for the error before it, in this log and the others", "kubectl ml logs "+e.name()), true
+		return c.cure("look for the error before it, in this log and the others", "kubectl ml logs "+e.Work.KindName()), true
 	}
 	if node != "" {
 		c = c.cure("keep new pods away from the node until the GPU was reset or replaced (dcgmi diag -r 3 tells)", "kubectl cordon "+node)

@@ -1,0 +1,330 @@
+package diagnose
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kubectl-ml/kubectl-ml/kube"
+	"github.com/kubectl-ml/kubectl-ml/kube/client"
+	"github.com/kubectl-ml/kubectl-ml/kube/fleet"
+	"github.com/kubectl-ml/kubectl-ml/kube/job"
+)
+
+// Options say what is looked at beside the cluster's own objects.
+type Options struct {
+	// Busy asks how busy accelerators are that others hold: the mean utilisation in percent of the devices of each pod, by
+	// namespace/name. nil asks nobody.
+	Busy func(context.Context) (map[string]float64, error)
+	// Now is the clock.
+	Now func() time.Time
+}
+
+// Why diagnoses the one piece of work that a person means: anything that fleet.Find takes, the name of a run, or
+// cronjob/NAME.
+func Why(ctx context.Context, c *client.Client, arg string, o Options) (Diagnosis, error) {
+	if name, ok := cronName(arg); ok {
+		return whyCron(ctx, c, name, o)
+	}
+	g := newGatherer(c, c.Namespace, o)
+	s, err := g.first(ctx)
+	if err != nil {
+		return Diagnosis{}, err
+	}
+	w, err := fleet.Find(s.Works, arg)
+	if err != nil {
+		if w = ofRun(s.Works, arg); w == nil {
+			return Diagnosis{}, err
+		}
+	}
+	e := g.evidence(ctx, []*fleet.Work{w})
+	return Diagnose(e[0]), nil
+}
+
+// most bounds how many works All looks into; it says so when there are more.
+const most = 100
+
+// All diagnoses each piece of work that waits or failed, in a namespace or in all of them when it is empty, the newest
+// first. The number of requests does not grow with the number of works. The second result is what could not be looked at
+// for any of them.
+func All(ctx context.Context, c *client.Client, namespace string, o Options) ([]Diagnosis, []string, error) {
+	g := newGatherer(c, namespace, o)
+	s, err := g.first(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	works := slices.DeleteFunc(slices.Clone(s.Works), func(w *fleet.Work) bool { return !troubled(w) })
+	slices.SortStableFunc(works, func(a, b *fleet.Work) int { return b.Created.Compare(a.Created) })
+	if len(works) > most {
+		g.unknown(fmt.Sprintf("%d older ones: only the newest %d are looked into", len(works)-most, most))
+		works = works[:most]
+	}
+	var out []Diagnosis
+	for _, e := range g.evidence(ctx, works) {
+		e.Unknown = nil
+		out = append(out, Diagnose(e))
+	}
+	return out, g.unknowns(), nil
+}
+
+// troubled says whether a piece of work waits, failed, or runs with a part that does.
+func troubled(w *fleet.Work) bool {
+	switch w.State {
+	case job.Succeeded:
+		return false
+	case job.Running:
+		return w.Reason != "" || w.Want > 0 && w.Ready < w.Want && len(w.Pods) > 0 && slices.ContainsFunc(w.Pods, func(p *fleet.Pod) bool { return p.State == job.Pending || p.Reason != "" })
+	case job.Suspended:
+		return w.Reason != "ScaledToZero"
+	}
+	return true
+}
+
+// ofRun is the work of a run that tells most of it: one that failed, else one that waits, else the newest.
+func ofRun(works []*fleet.Work, arg string) *fleet.Work {
+	name := strings.TrimPrefix(arg, "run/")
+	var best *fleet.Work
+	rank := func(w *fleet.Work) int {
+		return slices.Index([]string{job.Failed, job.Pending, job.Suspended, job.Running, job.Succeeded}, w.State)
+	}
+	for _, w := range works {
+		if w.Labels[kube.LabelRun] != name {
+			continue
+		}
+		if best == nil || rank(w) < rank(best) || rank(w) == rank(best) && w.Created.After(best.Created) {
+			best = w
+		}
+	}
+	return best
+}
+
+// gatherer collects evidence: once what all works share, then what some need.
+type gatherer struct {
+	c *client.Client
+	// ns is where works are looked for, empty for all namespaces.
+	ns  string
+	o   Options
+	now time.Time
+
+	mu      sync.Mutex
+	missing []string
+	// nodes, quotas and limits are shared; bound are the pods with a node that have not ended, in ns.
+	cluster *Cluster
+	quotas  []corev1.ResourceQuota
+	limits  []corev1.LimitRange
+	bound   map[string]*corev1.Pod // by UID
+	// groups are the API groups that the server has, with their versions, the preferred first; nil when unknown.
+	groups map[string][]string
+}
+
+func newGatherer(c *client.Client, namespace string, o Options) *gatherer {
+	now := time.Now
+	if o.Now != nil {
+		now = o.Now
+	}
+	return &gatherer{c: c, ns: namespace, o: o, now: now(), bound: map[string]*corev1.Pod{}}
+}
+
+// unknown notes what could not be looked at.
+func (g *gatherer) unknown(text string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !slices.Contains(g.missing, text) {
+		g.missing = append(g.missing, text)
+	}
+}
+
+func (g *gatherer) unknowns() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	out := slices.Clone(g.missing)
+	slices.Sort(out)
+	return out
+}
+
+// failed notes an error on the way to something; what is not there is no error. It says whether there was one.
+func (g *gatherer) failed(what string, err error) bool {
+	if err == nil {
+		return false
+	}
+	if apierrors.IsNotFound(err) || apierrors.IsMethodNotSupported(err) {
+		return true
+	}
+	text := g.c.Explain("", err).Error()
+	text, _, _ = strings.Cut(text, "\n")
+	g.unknown(what + ": " + strings.TrimPrefix(text, ": "))
+	return true
+}
+
+// first reads what the diagnosis of any work needs, all at once.
+func (g *gatherer) first(ctx context.Context) (*fleet.Snapshot, error) {
+	var s *fleet.Snapshot
+	var err error
+	cs := g.c.Kube
+	var tasks sync.WaitGroup
+	tasks.Go(func() { s, err = fleet.Read(ctx, g.c, fleet.Options{Namespace: g.ns, Plain: true}) })
+	tasks.Go(func() { g.readNodes(ctx) })
+	tasks.Go(func() {
+		l, err := cs.CoreV1().ResourceQuotas(g.ns).List(ctx, metav1.ListOptions{})
+		if !g.failed("quotas", err) {
+			g.quotas = l.Items
+		}
+	})
+	tasks.Go(func() {
+		l, err := cs.CoreV1().LimitRanges(g.ns).List(ctx, metav1.ListOptions{})
+		if !g.failed("limit ranges", err) {
+			g.limits = l.Items
+		}
+	})
+	tasks.Go(func() {
+		l, err := cs.Discovery().ServerGroups()
+		if g.failed("the kinds of the cluster", err) {
+			return
+		}
+		g.groups = map[string][]string{}
+		for _, group := range l.Groups {
+			versions := []string{group.PreferredVersion.Version}
+			for _, v := range group.Versions {
+				if v.Version != group.PreferredVersion.Version {
+					versions = append(versions, v.Version)
+				}
+			}
+			g.groups[group.Name] = versions
+		}
+	})
+	tasks.Wait()
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range s.Problems {
+		g.failed(p.Resource, p.Err)
+	}
+	return s, nil
+}
+
+// readNodes adds up what is free on every node.
+func (g *gatherer) readNodes(ctx context.Context) {
+	var tasks sync.WaitGroup
+	var nodes []corev1.Node
+	var bound []corev1.Pod
+	var nodesErr, podsErr error
+	tasks.Go(func() {
+		var l *corev1.NodeList
+		if l, nodesErr = g.c.Kube.CoreV1().Nodes().List(ctx, metav1.ListOptions{ResourceVersion: "0"}); nodesErr == nil {
+			nodes = l.Items
+		}
+	})
+	tasks.Go(func() {
+		podsErr = pages(ctx, metav1.ListOptions{FieldSelector: "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed"}, g.c.Kube.CoreV1().Pods(metav1.NamespaceAll).List, func(l *corev1.PodList) {
+			for i := range l.Items {
+				l.Items[i].ManagedFields = nil
+			}
+			bound = append(bound, l.Items...)
+		})
+	})
+	tasks.Wait()
+	g.failed("the nodes, so what is free on them", nodesErr)
+	if podsErr != nil {
+		g.failed("what the pods of other namespaces hold, so what is free on the nodes", podsErr)
+	}
+	for i := range bound {
+		g.keep(&bound[i])
+	}
+	if nodesErr != nil {
+		return
+	}
+	g.cluster = NewCluster(nodes)
+	for i := range bound {
+		g.cluster.Bind(&bound[i])
+	}
+	g.cluster.HeldKnown = podsErr == nil
+}
+
+// keep remembers a pod of the namespaces looked at.
+func (g *gatherer) keep(p *corev1.Pod) {
+	if g.ns != "" && p.Namespace != g.ns {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.bound[string(p.UID)] = p
+}
+
+const pageSize = 500
+
+// pages reads a list to its end, page by page.
+func pages[L metav1.ListInterface](ctx context.Context, o metav1.ListOptions, ask func(context.Context, metav1.ListOptions) (L, error), put func(L)) error {
+	o.Limit = pageSize
+	for {
+		l, err := ask(ctx, o)
+		if err != nil {
+			return err
+		}
+		put(l)
+		if o.Continue = l.GetContinue(); o.Continue == "" {
+			return nil
+		}
+	}
+}
+
+// evidence gathers what the works need, in the same order. What one kind of work needs is asked for all of them at once.
+func (g *gatherer) evidence(ctx context.Context, works []*fleet.Work) []*Evidence {
+	if len(works) == 0 {
+		return nil
+	}
+	out := make([]*Evidence, len(works))
+	for i, w := range works {
+		out[i] = &Evidence{
+			Now: g.now, Work: w, Cluster: g.cluster, Limits: inNamespace(g.limits, w.Namespace), Quotas: inNamespace(g.quotas, w.Namespace),
+			Claims: map[string]Claim{}, Exists: map[string]bool{},
+		}
+	}
+	var tasks sync.WaitGroup
+	tasks.Go(func() { g.readPods(ctx, out) })
+	tasks.Go(func() { g.readRoots(ctx, out) })
+	tasks.Wait()
+	for _, read := range []func(context.Context, []*Evidence){g.readEvents, g.readClaims, g.readReferences, g.readKueue, g.readGangs, g.readLogs, g.readBusy} {
+		tasks.Go(func() { read(ctx, out) })
+	}
+	tasks.Wait()
+	for _, e := range out {
+		e.Unknown = g.unknowns()
+	}
+	return out
+}
+
+// inNamespace keeps the objects of one namespace.
+func inNamespace[T any, P interface {
+	*T
+	GetNamespace() string
+}](list []T, ns string) []T {
+	var out []T
+	for i := range list {
+		if P(&list[i]).GetNamespace() == ns {
+			out = append(out, list[i])
+		}
+	}
+	return out
+}
+
+// readBusy asks how busy the accelerators are that a waiting work could use, if another holds them.
+func (g *gatherer) readBusy(ctx context.Context, list []*Evidence) {
+	if g.o.Busy == nil || g.cluster == nil || !g.cluster.HeldKnown || !slices.ContainsFunc(list, func(e *Evidence) bool {
+		return slices.ContainsFunc(e.schedulable(), func(p *corev1.Pod) bool { return requests(&p.Spec).accelerator() != "" })
+	}) {
+		return
+	}
+	busy, err := g.o.Busy(ctx)
+	if err != nil {
+		text, _, _ := strings.Cut(err.Error(), "\n")
+		g.unknown("how busy the accelerators are that others hold: " + text)
+	}
+	g.cluster.Busy = busy
+}
