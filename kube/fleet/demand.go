@@ -69,23 +69,24 @@ func plus(a, more map[string]int64, n int64) map[string]int64 {
 
 // demand reads the pod templates of an object.
 func (k *kind) demand(object map[string]any) demand {
-	d := demand{}
+	d, found := demand{}, false
 	for i := range k.sets {
 		s := &k.sets[i]
 		for _, place := range at(object, s.path) {
+			found = true
 			if !truth(place, s.unless) {
 				d.add(demandOf(s.spec(place), s.pods(place)))
 			}
 		}
 	}
-	if k.wraps == "" {
-		if len(k.sets) == 0 {
-			d.pods = Unknown
+	if k.wraps != "" {
+		for _, inner := range at(object, k.wraps) {
+			found = true
+			d.add(wrapped(inner))
 		}
-		return d
 	}
-	for _, inner := range at(object, k.wraps) {
-		d.add(wrapped(inner))
+	if !found {
+		d.pods = Unknown
 	}
 	return d
 }

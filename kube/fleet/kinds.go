@@ -60,6 +60,8 @@ type meaning struct {
 	words     []string
 	// state is one of job's; empty says that it waits.
 	state string
+	// why is a condition that tells more of it.
+	why string
 	// firm says that the reason is a cause and not a consequence of pods that failed.
 	firm bool
 }
@@ -176,7 +178,7 @@ func kinds() []kind {
 			group: "workload.codeflare.dev", kind: "AppWrapper", versions: []string{"v1beta2"}, always: true, below: true,
 			wraps: "spec.components.*.template", suspend: "spec.suspend",
 			meanings: []meaning{
-				says("status.phase", job.Succeeded, "Succeeded"), says("status.phase", job.Failed, "Failed"),
+				says("status.phase", job.Succeeded, "Succeeded"), {path: "status.phase", words: []string{"Failed"}, state: job.Failed, why: "Unhealthy"},
 				says("status.phase", job.Suspended, "Suspended", "Suspending"), says("status.phase", job.Running, "Running"),
 			},
 		},

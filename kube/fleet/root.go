@@ -180,7 +180,9 @@ func (m *meaning) holds(o map[string]any, found map[string]status) (status, bool
 	word := text(o, m.path)
 	for _, w := range m.words {
 		if w == word {
-			return status{reason: word}, true
+			c := found[m.why]
+			c.reason = orElse(c.reason, word)
+			return c, true
 		}
 	}
 	return status{}, false

@@ -30,7 +30,8 @@ func (v Verdict) Judge(pods []*PodFact) (state, reason, message string) {
 		reason, message = v.failure(pods)
 		return Failed, reason, message
 	}
-	state, waits := Pending, (*PodFact)(nil)
+	state = Pending
+	var waits, goes *PodFact
 	for _, p := range pods {
 		switch p.State {
 		case Running:
@@ -40,13 +41,17 @@ func (v Verdict) Judge(pods []*PodFact) (state, reason, message string) {
 			}
 		case Succeeded: // its owner has not counted it yet
 			state = Running
+		case Terminating:
+			if p.Ready || p.Started != nil { // it runs to its end
+				goes = p
+			}
 		case Pending, StateLost:
 			if waits == nil || waits.State == Running {
 				waits = p
 			}
 		}
 	}
-	if len(pods) == 0 && v.State == Running {
+	if len(pods) == 0 && v.State == Running || goes != nil {
 		state = Running
 	}
 	switch {
@@ -54,6 +59,8 @@ func (v Verdict) Judge(pods []*PodFact) (state, reason, message string) {
 		return state, waits.Reason, waitingText(state, waits.Message, pods)
 	case v.Reason != "" && (v.Firm || state != Running):
 		return state, v.Reason, v.Message
+	case goes != nil && count(pods, Running) == 0:
+		return state, goes.Reason, goes.Message
 	case state == Running:
 		return state, "", ""
 	case v.Failed > 0:
