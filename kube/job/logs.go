@@ -33,6 +33,9 @@ type LogOptions struct {
 	// Partial also emits the state of a line that has not ended, as it grows by 16 KiB: a progress bar that a
 	// process overwrites for hours without ever ending the line.
 	Partial bool
+	// States also emits, as partial lines, each state of a line that was overwritten with carriage returns: all that a
+	// progress bar has shown, rather than only where it ended.
+	States bool
 	// Status, when set, is told why a pod gives no lines (yet). Calls are serial with emit.
 	Status func(LogStatus)
 }

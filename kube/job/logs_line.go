@@ -32,6 +32,11 @@ type lineReader struct {
 	buf []byte
 	// growing, when set, is shown the state of an overwritten line that has not ended.
 	growing func(rawLine)
+	// state, when set, is shown each state of a line that was overwritten, once something stands behind it.
+	state func(rawLine)
+	// over is the state being read, and overwritten says that a carriage return ended it.
+	over        []byte
+	overwritten bool
 }
 
 func newLineReader(r io.Reader, limit int) *lineReader {
@@ -41,7 +46,7 @@ func newLineReader(r io.Reader, limit int) *lineReader {
 // next reads a line. At the end of the stream it may return both a line that has not ended and the error.
 func (l *lineReader) next() (rawLine, error) {
 	line := rawLine{}
-	l.buf = l.buf[:0]
+	l.buf, l.over, l.overwritten = l.buf[:0], l.over[:0], false
 	for first := true; ; first = false {
 		chunk, err := l.r.ReadSlice('\n')
 		full := errors.Is(err, bufio.ErrBufferFull)
@@ -52,6 +57,9 @@ func (l *lineReader) next() (rawLine, error) {
 		if first {
 			line.at, chunk = stamp(chunk)
 		}
+		if l.state != nil {
+			l.states(line.at, chunk)
+		}
 		l.add(&line, chunk)
 		line.text = l.buf
 		if !full {
@@ -60,6 +68,32 @@ func (l *lineReader) next() (rawLine, error) {
 		if l.growing != nil && bytes.IndexByte(chunk, '\r') >= 0 {
 			l.growing(line)
 		}
+	}
+}
+
+// states shows the states that are whole in a further piece of a line. The last one is the line itself.
+func (l *lineReader) states(at time.Time, chunk []byte) {
+	for len(chunk) > 0 {
+		end := bytes.IndexByte(chunk, '\r')
+		piece, whole := chunk, end >= 0
+		if whole {
+			piece = chunk[:end]
+		}
+		if l.overwritten && len(bytes.TrimSpace(piece)) > 0 {
+			l.state(rawLine{at: at, text: l.over})
+			l.over, l.overwritten = l.over[:0], false
+		}
+		if !l.overwritten {
+			l.over = append(l.over, piece[:min(len(piece), max(l.max-len(l.over), 0))]...)
+			l.overwritten = whole && len(bytes.TrimSpace(l.over)) > 0
+		}
+		if !whole {
+			return
+		}
+		if !l.overwritten {
+			l.over = l.over[:0]
+		}
+		chunk = chunk[end+1:]
 	}
 }
 

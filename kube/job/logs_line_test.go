@@ -57,6 +57,36 @@ func TestLineReader(t *testing.T) {
 	}
 }
 
+func TestStatesOfALine(t *testing.T) {
+	bar := strings.Repeat("#", 9000)
+	for name, tc := range map[string]struct {
+		in     string
+		limit  int
+		states []string
+	}{
+		"a bar":           {"10%\r20%\r30%\n", 100, []string{"10%", "20%"}},
+		"cleared":         {"\r10%\r    \r20%\r\n40%\r\n", 100, []string{"10%"}},
+		"windows":         {"a\r\nb\r\n", 100, nil},
+		"not ended":       {"10%\r20%\r30%", 100, []string{"10%", "20%"}},
+		"over the buffer": {"1" + bar + "\r2" + bar + "\r3" + bar + "\rend\n", 20000, []string{"1" + bar, "2" + bar, "3" + bar}},
+		"cut":             {"1" + bar + "\r2\r3\n", 3, []string{"1##", "2"}},
+	} {
+		for _, r := range []io.Reader{strings.NewReader(tc.in), iotest.HalfReader(strings.NewReader(tc.in))} {
+			var states []string
+			l := newLineReader(r, tc.limit)
+			l.state = func(line rawLine) { states = append(states, string(line.text)) }
+			for {
+				if _, err := l.next(); err != nil {
+					break
+				}
+			}
+			if !slices.Equal(states, tc.states) {
+				t.Errorf("%s: %.100q", name, states)
+			}
+		}
+	}
+}
+
 func TestLineReaderIsBounded(t *testing.T) {
 	l := newLineReader(io.LimitReader(endless('x'), 64<<20), 1000)
 	line, err := l.next()

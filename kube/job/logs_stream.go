@@ -221,6 +221,9 @@ func (s *logStream) pump(body io.ReadCloser) (int, error) {
 	if s.r.o.Partial {
 		lines.growing = func(l rawLine) { s.r.line(s, l) }
 	}
+	if s.r.o.States {
+		lines.state = func(l rawLine) { s.r.line(s, l) }
+	}
 	fresh := 0
 	for {
 		line, err := lines.next()
