@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -53,23 +54,23 @@ func (t *candidate) open(c *client.Client) (*Source, error) {
 }
 
 // service is the candidate that is a port of a Service.
-func service(namespace, name, scheme, port, path string) candidate {
+func service(namespace, name, scheme, port, root string) candidate {
 	if scheme != "" {
 		scheme += ":"
 	}
 	return candidate{
-		where: namespace + "/" + name + ":" + port + path,
-		proxy: fmt.Sprintf("/api/v1/namespaces/%s/services/%s%s:%s/proxy%s", namespace, scheme, name, port, path),
+		where: namespace + "/" + name + ":" + port + root,
+		proxy: fmt.Sprintf("/api/v1/namespaces/%s/services/%s%s:%s/proxy%s", namespace, scheme, name, port, root),
 	}
 }
 
 // ofPort is the candidate of a port of a Service that is there.
-func ofPort(svc *corev1.Service, p *corev1.ServicePort, path string) candidate {
+func ofPort(svc *corev1.Service, p *corev1.ServicePort, root string) candidate {
 	scheme := ""
 	if p.Port == 443 || strings.Contains(p.Name, "https") || p.AppProtocol != nil && strings.Contains(*p.AppProtocol, "https") {
 		scheme = "https"
 	}
-	return service(svc.Namespace, svc.Name, scheme, strconv.Itoa(int(p.Port)), path)
+	return service(svc.Namespace, svc.Name, scheme, strconv.Itoa(int(p.Port)), root)
 }
 
 // candidates are the ports of the Services that look like a Prometheus, the best first: by rule, the usual namespaces
@@ -91,12 +92,12 @@ func candidates(services []corev1.Service, own string) []candidate {
 		if namespace < 0 {
 			namespace = len(usual)
 		}
-		path := known[r].path
+		root := known[r].path
 		if p := svc.Annotations[PathAnnotation]; r == 0 && p != "" {
-			path = "/" + strings.Trim(p, "/")
+			root = below(p)
 		}
 		for n, p := range known[r].choose(svc.Spec.Ports) {
-			t := ofPort(svc, &p, path)
+			t := ofPort(svc, &p, root)
 			t.why, t.header = known[r].String(), known[r].header
 			list = append(list, ranked{t, n, r, namespace})
 		}
@@ -133,6 +134,9 @@ func (r *rule) choose(ports []corev1.ServicePort) []corev1.ServicePort {
 	return ports
 }
 
+// below is a path that leads nowhere but below the root of a server.
+func below(p string) string { return strings.TrimSuffix(path.Clean("/"+p), "/") }
+
 // explicit makes candidates of what a user named.
 func explicit(ctx context.Context, c *client.Client, name string) ([]candidate, error) {
 	const why = "--prometheus"
@@ -148,26 +152,22 @@ func explicit(ctx context.Context, c *client.Client, name string) ([]candidate, 
 		u.RawQuery, u.Fragment = "", ""
 		return []candidate{{where: u.Redacted(), why: why, url: u}}, nil
 	}
-	namespace, rest, ok := strings.Cut(name, "/")
-	rest, path, hasPath := strings.Cut(rest, "/")
-	if hasPath {
-		path = "/" + strings.Trim(path, "/")
-	}
-	path = strings.TrimSuffix(path, "/")
+	namespace, rest, _ := strings.Cut(name, "/")
+	rest, root, _ := strings.Cut(rest, "/")
+	root = below(root)
 	svc, port, hasPort := strings.Cut(rest, ":")
-	if !ok || len(validation.IsDNS1123Label(namespace)) > 0 || len(validation.IsDNS1035Label(svc)) > 0 && len(validation.IsDNS1123Label(svc)) > 0 || hasPort && port == "" ||
-		strings.ContainsAny(port, "/:%") {
+	if len(validation.IsDNS1123Label(namespace)) > 0 || len(validation.IsDNS1123Label(svc)) > 0 || hasPort && port == "" || strings.ContainsAny(port, ":%") {
 		return nil, wrong
 	}
 	if hasPort {
-		t := service(namespace, svc, "", port, path)
+		t := service(namespace, svc, "", port, root)
 		if port == "443" || strings.Contains(port, "https") {
-			t = service(namespace, svc, "https", port, path)
+			t = service(namespace, svc, "https", port, root)
 		}
 		t.why = why
 		return []candidate{t}, nil
 	}
-	list, err := portsOf(ctx, c, namespace, svc, path)
+	list, err := portsOf(ctx, c, namespace, svc, root)
 	for i := range list {
 		list[i].why = why
 	}
@@ -175,21 +175,21 @@ func explicit(ctx context.Context, c *client.Client, name string) ([]candidate, 
 }
 
 // portsOf are the ports of a Service that was named without one; who may not look at it has the usual ones tried.
-func portsOf(ctx context.Context, c *client.Client, namespace, name, path string) ([]candidate, error) {
+func portsOf(ctx context.Context, c *client.Client, namespace, name, root string) ([]candidate, error) {
 	svc, err := c.Kube.CoreV1().Services(namespace).Get(ctx, name, metav1.GetOptions{})
 	usual := rule{ports: []int32{9090, 80}}
 	var list []candidate
 	switch {
 	case apierrors.IsForbidden(err):
 		for _, port := range usual.ports {
-			list = append(list, service(namespace, name, "", strconv.Itoa(int(port)), path))
+			list = append(list, service(namespace, name, "", strconv.Itoa(int(port)), root))
 		}
 		return list, nil
 	case err != nil:
 		return nil, c.Explain("find Prometheus "+namespace+"/"+name, err)
 	}
 	for _, p := range usual.choose(svc.Spec.Ports) {
-		list = append(list, ofPort(svc, &p, path))
+		list = append(list, ofPort(svc, &p, root))
 	}
 	if len(list) == 0 {
 		return nil, &client.Error{Doing: "find Prometheus " + namespace + "/" + name, What: "the Service has no TCP port"}

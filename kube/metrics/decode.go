@@ -125,8 +125,8 @@ func hold(l labels) (key holding, guessed bool) {
 		key.part = ""
 	}
 	for _, names := range holderLabels() {
-		if l[names.pod] != "" && l[names.namespace] != "" {
-			key.namespace, key.pod, key.container = l[names.namespace], l[names.pod], l[names.container]
+		if namespace := first(l, names.namespaces); l[names.pod] != "" && namespace != "" {
+			key.namespace, key.pod, key.container = namespace, l[names.pod], first(l, names.container)
 			return key, names.pod == "pod"
 		}
 	}

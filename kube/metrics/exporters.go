@@ -103,16 +103,21 @@ func nodeLabels() []string {
 	return []string{"node", "kubernetes_node", "nodename", "node_name", "Hostname", "hostname"}
 }
 
-// holderLabels name a pod, its namespace and container. Without honor_labels Prometheus renames those of the exporter to
-// exported_*, when the target has labels of that name; with it, those of the target stand where the exporter has none.
-func holderLabels() []struct{ namespace, pod, container string } {
-	return []struct{ namespace, pod, container string }{
-		{"exported_namespace", "exported_pod", "exported_container"},
+// holderLabels are the labels that name a pod, and with each those that name its namespace and container, the better
+// ones first. Without honor_labels Prometheus renames a label of the exporter to exported_* where the target has one of
+// that name too; with it, that of the target stands where the exporter has none.
+func holderLabels() []struct {
+	pod                   string
+	namespaces, container []string
+} {
+	return []struct {
+		pod                   string
+		namespaces, container []string
+	}{
+		{"exported_pod", []string{"exported_namespace", "namespace"}, []string{"exported_container", "container"}},
 		// Intel Gaudi, dcgm-exporter --use-old-namespace, Huawei Ascend.
-		{"pod_namespace", "pod_name", "container_name"},
-		{"exported_namespace", "pod_name", "container_name"},
-		{"namespace", "pod_name", "container_name"},
-		{"namespace", "pod", "container"},
+		{"pod_name", []string{"pod_namespace", "exported_namespace", "namespace"}, []string{"container_name"}},
+		{"pod", []string{"namespace"}, []string{"container"}},
 	}
 }
 

@@ -27,10 +27,16 @@ const (
 	listTimeout = 15 * time.Second
 )
 
+// None as Options.URL asks for no Prometheus.
+const None = "none"
+
+// ErrNone says that no Prometheus was asked for.
+var ErrNone = errors.New("no Prometheus is asked: --prometheus none")
+
 // Options say which Prometheus to ask.
 type Options struct {
 	// URL names it: http(s)://[USER:PASSWORD@]HOST[:PORT][/PATH], or a Service as NAMESPACE/SERVICE[:PORT][/PATH], which
-	// is asked through the API server. Empty: it is looked for.
+	// is asked through the API server. Empty: it is looked for. None: there is none.
 	URL string
 }
 
@@ -87,7 +93,11 @@ func (e *NotFoundError) Unwrap() []error {
 // Find finds a Prometheus that answers: the one that o names, else a Service with the label OptIn, else the best of the
 // Services that look like common installations. When there is none the error is a *NotFoundError.
 func Find(ctx context.Context, c *client.Client, o Options) (*Source, error) {
-	if o.URL != "" {
+	switch o.URL {
+	case "":
+	case None:
+		return nil, ErrNone
+	default:
 		named, err := explicit(ctx, c, o.URL)
 		if err != nil {
 			return nil, err
@@ -184,11 +194,11 @@ func firstOf(ctx context.Context, c *client.Client, list []candidate, tried []At
 			grace = time.After(probeGrace)
 		}
 	}
-	if err := context.Cause(ctx); err != nil {
-		return nil, err
-	}
 	if best, _ := best(outcomes); best != nil {
 		return best, nil
+	}
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return nil, ctx.Err()
 	}
 	for i, o := range outcomes {
 		tried = append(tried, Attempt{Where: list[i].where, Err: o.err})
