@@ -2,6 +2,9 @@ package pipeline
 
 import "strings"
 
+// Closest is the candidate nearest to a misspelt name, or empty when none is near.
+func Closest(name string, candidates []string) string { return closest(name, candidates) }
+
 // closest is the candidate nearest to a misspelt name, or empty when none is near.
 func closest(name string, candidates []string) string {
 	best, least := "", len(name)/3+2
