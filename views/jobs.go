@@ -54,7 +54,7 @@ func JobColumns() []JobColumn {
 		jobCount(Column{Name: "GPUS", Drop: 1}, func(r *JobRow) int64 { return r.Work.GPUs }),
 		jobText(Column{Name: "TYPE", Min: 14, Drop: 9}, jobType),
 		{Column{Name: "UTIL", Drop: 6}, jobBusy, func(r *JobRow) SortKey { return jobFloat(r.Usage.Busy) }},
-		{Column{Name: "PROGRESS", Min: 20, Drop: 4}, func(r *JobRow) Cell { return Text(orUnknown(shortProgress(r.progress()))) }, jobPercent},
+		{Column{Name: "PROGRESS", Min: 20, Drop: 4}, func(r *JobRow) Cell { return Text(orUnknown(shortProgress(r.Progress()))) }, jobPercent},
 		{Column{Name: "METRIC", Max: 28, Min: 28, Drop: 8}, jobMetric, func(r *JobRow) SortKey {
 			name, v := r.metric()
 			return SortKey{Number: v, Text: name, Known: name != ""}

@@ -151,8 +151,8 @@ func jobMemory(r *JobRow) Cell {
 	return Text(Bytes(int64(*used)) + "/" + Bytes(int64(*total)))
 }
 
-// progress is what the log tells, else what the work's own status does; nil when nobody does.
-func (r *JobRow) progress() *job.Progress {
+// Progress is what the log tells, else what the work's own status does; nil when nobody does.
+func (r *JobRow) Progress() *job.Progress {
 	if r.Log != nil {
 		return r.Log
 	}
@@ -187,7 +187,7 @@ func shortProgress(p *job.Progress) string {
 
 // jobPercent sorts by the part that is done, then by the step.
 func jobPercent(r *JobRow) SortKey {
-	p := r.progress()
+	p := r.Progress()
 	if shortProgress(p) == "" {
 		return SortKey{}
 	}
@@ -200,7 +200,7 @@ func (r *JobRow) metric() (name string, v float64) {
 		name = headline(slices.Sorted(maps.Keys(r.Work.Metrics)))
 		return name, r.Work.Metrics[name]
 	}
-	if p := r.progress(); p != nil && len(p.Names) > 0 {
+	if p := r.Progress(); p != nil && len(p.Names) > 0 {
 		name = headline(p.Names)
 		return name, p.Metrics[name]
 	}

@@ -66,6 +66,12 @@ func (w *Watcher) Lost() (since time.Time, why error, lost bool) {
 	return since, why, lost
 }
 
+// Current says that every kind that was read is watched; it is false for a moment whenever a watch ends, and before Lost
+// tells of an outage.
+func (w *Watcher) Current() bool {
+	return !slices.ContainsFunc(w.State(), func(k KindState) bool { return k.Synced && !k.Open && !k.Polled })
+}
+
 // Ready waits until all kinds were read once, or were refused. It is an error when nothing at all can be read.
 func (w *Watcher) Ready(ctx context.Context) error {
 	if w.bad != nil {

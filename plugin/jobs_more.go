@@ -1,0 +1,93 @@
+package plugin
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/kubectl-ml/kubectl-ml/kube/client"
+	"github.com/kubectl-ml/kubectl-ml/kube/fleet"
+	"github.com/kubectl-ml/kubectl-ml/kube/job"
+	"github.com/kubectl-ml/kubectl-ml/kube/metrics"
+	"github.com/kubectl-ml/kubectl-ml/views"
+)
+
+// more is what is known of works beside their objects.
+type more struct {
+	// usage are devices by namespace/pod; usageErr is why there are none.
+	usage    map[string][]metrics.Device
+	usageErr error
+	// progress is by the UIDs of works.
+	progress map[string]*job.Progress
+}
+
+// rows joins works with what else is known of them.
+func (m more) rows(works []*fleet.Work, now time.Time) []*views.JobRow {
+	rows := make([]*views.JobRow, len(works))
+	for i, w := range works {
+		r := &views.JobRow{Work: w, Log: m.progress[w.UID], Now: now}
+		if len(m.usage) > 0 && !w.Final() {
+			var devices []metrics.Device
+			for _, p := range w.Pods {
+				devices = append(devices, m.usage[p.Namespace+"/"+p.Name]...)
+			}
+			r.Usage = metrics.UsageOf(devices)
+		}
+		rows[i] = r
+	}
+	return rows
+}
+
+// usageAnswer is what Prometheus said.
+type usageAnswer struct {
+	devices []metrics.Device
+	err     error
+}
+
+var errSlow = errors.New("no answer from Prometheus in time")
+
+// askUsage asks Prometheus for the accelerators while the caller reads other things.
+func (f *Factory) askUsage(ctx context.Context, c *client.Client, o jobsOptions) <-chan usageAnswer {
+	out := make(chan usageAnswer, 1)
+	go func() {
+		source, err := f.prometheus(ctx, c, o.Prometheus)
+		if err != nil {
+			out <- usageAnswer{err: err}
+			return
+		}
+		devices, err := source.Devices(ctx, metrics.Query{Namespace: o.fleet(c).Namespace})
+		if len(devices) == 0 && err == nil {
+			err = errors.New("Prometheus " + source.Where() + " knows no accelerators: is an exporter such as dcgm-exporter scraped?")
+		}
+		out <- usageAnswer{devices, err}
+	}()
+	return out
+}
+
+// prometheus finds the Prometheus that a flag or the environment names, else one that is there.
+func (f *Factory) prometheus(ctx context.Context, c *client.Client, where string) (*metrics.Source, error) {
+	return metrics.Find(ctx, c, metrics.Options{URL: strings.TrimSpace(cmp.Or(where, f.Getenv("KUBECTL_ML_PROMETHEUS")))})
+}
+
+// moreOf reads the ends of logs while Prometheus answers. Neither is waited for longer than a person would.
+func (f *Factory) moreOf(ctx context.Context, c *client.Client, o jobsOptions, works []*fleet.Work, usage <-chan usageAnswer) more {
+	if !o.details() || len(works) == 0 {
+		return more{}
+	}
+	grace := time.NewTimer(usageGrace)
+	defer grace.Stop()
+	logs := make(chan map[string]*job.Progress, 1)
+	go func() { logs <- fleet.Progress(ctx, c, works, logsTime) }()
+	var m more
+	select {
+	case a := <-usage:
+		m.usage, m.usageErr = metrics.ByPod(a.devices), a.err
+	case <-grace.C:
+		m.usageErr = errSlow
+	case <-ctx.Done():
+	}
+	m.progress = <-logs
+	return m
+}
