@@ -19,6 +19,7 @@ func (f *Factory) verbs() []*cobra.Command {
 		newStatusCmd(f, runStatus),
 		newWaitCmd(f, runWait),
 		newLogsCmd(f, runLogs),
+		newJobsCmd(f, runJobs),
 		newJobCmd(f, runJob),
 		newSuspendCmd(f, runSuspendWork),
 		newScaleCmd(f, runScale),
