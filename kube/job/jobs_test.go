@@ -76,8 +76,13 @@ func TestDecodeJob(t *testing.T) {
 		"one of two":    {jobWith(), []*corev1.Pod{running(pod("b", -1)), unschedulable}, Running, "Unschedulable: 0/5 nodes are available: 5 Insufficient nvidia.com/gpu. (1 of 2 pods wait)"},
 		"just made":     {jobWith(), []*corev1.Pod{waitingFor("ContainerCreating", ""), waitingFor("ContainerCreating", "")}, Pending, "ContainerCreating: 2 of 2 pods wait"},
 		"running":       {jobWith(), []*corev1.Pod{running(pod("b", -1))}, Running, ""},
-		"not counted":   {jobWith(), []*corev1.Pod{exited(0, "Completed", "")}, Running, ""},
-		"unseen pods":   {edit(jobWith(), func(j *batchv1.Job) { j.Status.Ready = ptr(int32(1)); j.Status.Active = 1 }), nil, Running, ""},
+		"goes": {jobWith(), []*corev1.Pod{with(running(pod("b", -1)), func(p *corev1.Pod) {
+			p.DeletionTimestamp = &metav1.Time{Time: t0}
+			p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
+		})}, Running, "Deleted: the pod is being deleted"},
+		"gone before it ran": {jobWith(), []*corev1.Pod{with(pod("b", -1), func(p *corev1.Pod) { p.DeletionTimestamp = &metav1.Time{Time: t0} })}, Pending, ""},
+		"not counted":        {jobWith(), []*corev1.Pod{exited(0, "Completed", "")}, Running, ""},
+		"unseen pods":        {edit(jobWith(), func(j *batchv1.Job) { j.Status.Ready = ptr(int32(1)); j.Status.Active = 1 }), nil, Running, ""},
 		"retrying": {
 			edit(jobWith(), func(j *batchv1.Job) { j.Status.Failed = 1 }), []*corev1.Pod{exited(1, "Error", "")},
 			Pending, "Retrying: 1 failed, the next pod starts after a back-off; last: Error: exit code 1: general error, see its log",
