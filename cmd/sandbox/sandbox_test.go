@@ -120,7 +120,7 @@ func (m machine) gone(address string) {
 		m.t.Fatal(err)
 	}
 	for _, a := range addrs {
-		if strings.HasPrefix(a.String(), address+"/") {
+		if network := address[:strings.LastIndex(address, ".")+1]; strings.HasPrefix(a.String(), network) {
 			m.t.Errorf("address %s is still there", a)
 		}
 	}
@@ -272,6 +272,16 @@ kind: Service
 metadata: {name: peers}
 spec: {clusterIP: None, publishNotReadyAddresses: true, selector: {job-name: peers}}
 ---
+apiVersion: v1
+kind: Service
+metadata: {name: front}
+spec: {selector: {job-name: peers, batch.kubernetes.io/job-completion-index: "0"}, ports: [{port: 80, targetPort: 29500}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: nobody}
+spec: {selector: {job-name: nobody}, ports: [{port: 80}]}
+---
 apiVersion: batch/v1
 kind: Job
 metadata: {name: peers}
@@ -306,9 +316,15 @@ spec:
           assert socket.gethostbyname("peers-0.peers") == addresses[0]
           assert socket.gethostbyname("kubernetes.default") == os.environ["KUBERNETES_SERVICE_HOST"]
           if rank == 0:
-              print("called by rank", socket.create_server(("", 29500)).accept()[0].recv(1).decode())
+              server = socket.create_server(("", 29500))
+              print("called", *(server.accept()[0].recv(9).decode() for _ in range(2)))
           else:
-              until(lambda: socket.create_connection((names[0], 29500))).send(b"1")
+              until(lambda: socket.create_connection((names[0], 29500))).send(b"directly")
+              until(lambda: socket.create_connection(("front", 80))).send(b"in front")
+              began = time.time()
+              try: socket.create_connection(("nobody", 80), timeout=20)
+              except ConnectionRefusedError: pass
+              assert time.time() - began < 5, "a Service without pods does not refuse at once"
         env: [{name: POD_IP, valueFrom: {fieldRef: {fieldPath: status.podIP}}}]
 `
 
@@ -333,7 +349,7 @@ func TestARealNodeRunsContainers(t *testing.T) {
 	}
 	m.kubectl(peers, "apply", "-f", "-")
 	m.kubectl("", "wait", "--for=condition=complete", "job/peers", "--timeout=60s")
-	if got := m.kubectl("", "logs", "job/peers", "--all-containers", "--all-pods=true"); !strings.Contains(got, "called by rank 1") {
+	if got := m.kubectl("", "logs", "job/peers", "--all-containers", "--all-pods=true"); !strings.Contains(got, "called directly in front") {
 		t.Errorf("logs of the peers = %q", got)
 	}
 	if got := m.sandbox("image", "--binary", m.program, "--name", "test/sandbox:v1"); got != "docker.io/test/sandbox:v1" {

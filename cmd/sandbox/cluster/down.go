@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"os"
 	"time"
 
@@ -43,12 +44,28 @@ func (s *Sandbox) down(ctx context.Context) error {
 			return err
 		}
 	}
-	if c.OnLoopback {
-		if err := netlink.RemoveLoopback(c.Address); err != nil {
+	if err := removeAddresses(c); err != nil {
+		return err
+	}
+	return s.Dir.Remove()
+}
+
+// removeAddresses takes the sandbox's own address off the loopback interface, and those of Services.
+func removeAddresses(c state.Config) error {
+	network, err := netip.ParsePrefix(c.ServiceCIDR)
+	if err != nil || !c.OnLoopback {
+		return nil //nolint:nilerr // none was decided on
+	}
+	addresses, err := netlink.LoopbackIn(network)
+	if err != nil {
+		return err
+	}
+	for _, addr := range addresses {
+		if err := netlink.RemoveLoopback(addr); err != nil {
 			return err
 		}
 	}
-	return s.Dir.Remove()
+	return nil
 }
 
 // stopPrograms ends the clients of the API server before it and etcd last, then whatever else

@@ -31,7 +31,7 @@ const (
 
 func (s *Sandbox) nodeSettings(c state.Config) node.Settings {
 	return node.Settings{
-		Dir: s.Dir, Address: c.Address, Port: c.Ports[kubelet], HealthPort: c.Ports[kubeletHealth], PodCIDR: c.PodCIDR,
+		Dir: s.Dir, Address: c.Address, Port: c.Ports[kubelet], HealthPort: c.Ports[kubeletHealth], PodCIDR: c.PodCIDR, Services: c.ServiceCIDR,
 		Kubelet: s.Cache.Path(kubelet), PauseImage: image.Pause,
 	}
 }

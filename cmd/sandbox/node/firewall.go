@@ -4,18 +4,21 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strings"
 )
 
 // rules let the pods reach the world: with the machine's address, and through a firewall that
-// forwards nothing else (Docker's, say). They reach the sandbox's own address too.
+// forwards nothing else (Docker's, say). Services they reach on this machine: what is to be forwarded
+// for one has nowhere to go, and is refused at once.
 func (s Settings) rules() [][]string {
 	comment := []string{"-m", "comment", "--comment", s.cgroup()}
 	return [][]string{
 		append([]string{"-t", "nat", "POSTROUTING", "-s", s.PodCIDR, "!", "-d", s.PodCIDR, "-j", "MASQUERADE"}, comment...),
 		append([]string{"-t", "filter", "FORWARD", "-s", s.PodCIDR, "-j", "ACCEPT"}, comment...),
 		append([]string{"-t", "filter", "FORWARD", "-d", s.PodCIDR, "-j", "ACCEPT"}, comment...),
-		append([]string{"-t", "filter", "INPUT", "-s", s.PodCIDR, "-d", s.Address, "-j", "ACCEPT"}, comment...),
+		append([]string{"-t", "filter", "INPUT", "-s", s.PodCIDR, "-d", s.Services, "-j", "ACCEPT"}, comment...),
+		append([]string{"-t", "filter", "FORWARD", "-s", s.PodCIDR, "-d", s.Services, "-j", "REJECT"}, comment...),
 	}
 }
 
@@ -32,12 +35,18 @@ func (s Settings) OpenFirewall(ctx context.Context) error {
 	return nil
 }
 
-// closeFirewall removes the rules, each as often as it is there.
+// closeFirewall removes whatever rules carry the sandbox's name, those of an older version too.
 func (s Settings) closeFirewall(ctx context.Context) {
 	for _, rule := range s.rules() {
-		for range 10 {
-			if iptables(ctx, "-D", rule) != nil {
-				break
+		table, chain := rule[1], rule[2]
+		list, err := exec.CommandContext(ctx, "iptables", "-w", "-t", table, "-S", chain).Output()
+		if err != nil {
+			continue // no iptables, no rules
+		}
+		for line := range strings.Lines(string(list)) {
+			// -A CHAIN RULE
+			if words := strings.Fields(line); len(words) > 2 && slices.Contains(words, s.cgroup()) {
+				_ = iptables(ctx, "-D", append([]string{"-t", table, chain}, words[2:]...))
 			}
 		}
 	}

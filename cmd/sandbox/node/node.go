@@ -28,6 +28,7 @@ type Settings struct {
 	Port       int    // of the kubelet
 	HealthPort int
 	PodCIDR    string
+	Services   string // their network
 	Kubelet    string // the program
 	PauseImage string
 }

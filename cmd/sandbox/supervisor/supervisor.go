@@ -58,6 +58,11 @@ func (s *Supervisor) Run(ctx context.Context) error {
 		for _, f := range cluster.Forwards(c) {
 			run("forward "+f.From, func() error { return forward(ctx, f.From, f.To) })
 		}
+		sv, err := newServices(c, s.Log)
+		if err != nil {
+			return err
+		}
+		run("services", func() error { return sv.run(ctx, client) })
 	}
 	exporter := gpus.New(s.Now)
 	run("exporters of the simulated nodes", func() error { return exporter.Run(ctx, client) })
@@ -112,6 +117,11 @@ func forward(ctx context.Context, from, to string) error {
 	if err != nil {
 		return err
 	}
+	return accept(ctx, l, func() string { return to })
+}
+
+// accept carries the connections of a listener until it is closed or ctx ends.
+func accept(ctx context.Context, l net.Listener, to func() string) error {
 	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
 	defer stop()
 	for {
@@ -122,7 +132,7 @@ func forward(ctx context.Context, from, to string) error {
 		if err != nil {
 			return err
 		}
-		go carry(ctx, conn, to)
+		go carry(ctx, conn, to())
 	}
 }
 
