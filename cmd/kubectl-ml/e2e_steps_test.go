@@ -78,8 +78,11 @@ func (e *e2e) stuck() string {
 
 // pipeline writes a pipeline file with the given stages.
 func (e *e2e) pipeline(name, stages string) string {
-	file := filepath.Join(e.dir, name+".yaml")
-	text := fmt.Sprintf("apiVersion: kubectl-ml.dev/v1alpha1\nkind: Pipeline\nmetadata: {name: %s}\nspec:\n  stages:%s", name, stages)
+	return e.write(name+".yaml", fmt.Sprintf("apiVersion: kubectl-ml.dev/v1alpha1\nkind: Pipeline\nmetadata: {name: %s}\nspec:\n  stages:%s", name, stages))
+}
+
+func (e *e2e) write(name, text string) string {
+	file := filepath.Join(e.dir, name)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		e.t.Fatal(err)
 	}

@@ -39,6 +39,9 @@ func TestE2E(t *testing.T) {
 	e.step("detach", "a driver in the cluster ends the run", e.detach)
 	e.step("sweep", "three children, the best by rmse is validated", e.sweep)
 	e.step("failures", "wrong image, missing Secret, too many GPUs, exit 137, bad JSON: each is named", e.failures)
+	e.step("progress", "a training followed by its loss; jobs, nodes and top show who holds the GPU", e.progress)
+	e.step("why", "out of memory, wrong image, too many GPUs, a failing rank, deadline, Secret: the true cause first", e.diagnoses)
+	e.step("distributed", "three ranks find each other by name; nothing is left of them", e.distributed)
 	e.step("schedule trigger", "a CronJob's driver starts a run of its own", e.schedule)
 	e.step("delete", "runs and their Jobs are gone", e.delete)
 }
