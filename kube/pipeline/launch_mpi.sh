@@ -21,7 +21,7 @@ BatchMode yes
 ConnectTimeout 5
 LogLevel ERROR
 EOF
-# Processes on other ranks get the environment of their own container, which sshd would not give them.
+# Processes on other ranks get the environment and the folder of their own container, which sshd would not give them.
 cat >$d/sshd_config <<EOF
 Port 2222
 HostKey $d/key
@@ -31,11 +31,14 @@ UsePAM no
 StrictModes no
 PasswordAuthentication no
 PrintMotd no
-ForceCommand . $d/env; eval "\$SSH_ORIGINAL_COMMAND"
+LogLevel ERROR
+ForceCommand . $d/env; cd "\$PWD"; eval "\$SSH_ORIGINAL_COMMAND"
 EOF
 printf '#!/bin/sh\nexec %s -F %s/ssh_config "$@"\n' "$ssh" $d >$d/bin/ssh
 chmod 700 $d/bin/ssh
-export PATH=$d/bin:$PATH
+# By the name that it has on every rank: mpirun starts processes where it was started, and /ml/src is a link.
+case $PWD in /ml/..*/src*) cd "/ml/src${PWD#/ml/..*/src}" ;; esac
+export PATH=$d/bin:$PATH PWD
 export -p >$d/env
 if [ "$NODE_RANK" != 0 ]; then
   exec "$sshd" -D -e -f $d/sshd_config
