@@ -98,6 +98,7 @@ func parseLine(line string) (Progress, bool) {
 	if !p.parse(line, 1) {
 		return Progress{}, false
 	}
+	p.fromZero = p.fromZero || p.Epoch == 0 && p.PerEpoch
 	if percent := p.percent(); percent != Unknown {
 		p.Percent = percent
 	}
@@ -141,7 +142,7 @@ func (p *Progress) Merge(next Progress) {
 		if next.Step == Unknown && p.PerEpoch && next.Epoch != p.Epoch {
 			p.Step = Unknown
 		}
-		p.Epoch, p.fromZero, p.begins = next.Epoch, next.fromZero, next.begins
+		p.Epoch, p.fromZero, p.begins = next.Epoch, p.fromZero || next.fromZero, next.begins
 	}
 	if next.Epochs != Unknown {
 		p.Epochs = next.Epochs
@@ -221,11 +222,21 @@ func (p *Progress) notFinite(name string) {
 
 // named sets what a name stands for: one of the counters, or a metric.
 func (p *Progress) named(name string, v float64) {
-	counter := map[string]*float64{"step": &p.Step, "total": &p.Total, "epoch": &p.Epoch, "epochs": &p.Epochs}[name]
-	switch {
-	case counter == nil:
+	var counter *float64
+	switch name {
+	case "step":
+		counter = &p.Step
+	case "total":
+		counter = &p.Total
+	case "epoch":
+		counter = &p.Epoch
+	case "epochs":
+		counter = &p.Epochs
+	default:
 		p.observed(name, v)
-	case finite(v) && v >= 0:
+		return
+	}
+	if finite(v) && v >= 0 {
 		*counter = v
 	}
 }
