@@ -12,10 +12,12 @@ import (
 	"strings"
 
 	"github.com/prometheus/client_golang/api"
+	promv1 "github.com/prometheus/client_golang/api/prometheus/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubectl-ml/kubectl-ml/kube/client"
+	"github.com/kubectl-ml/kubectl-ml/kube/job/safetext"
 )
 
 // maxAnswer bounds what is read of one answer: some hundred thousand series.
@@ -60,25 +62,19 @@ func (c *connection) open(get *http.Request) (io.ReadCloser, error) {
 		return nil, err
 	}
 	start := bufio.NewReader(resp.Body)
-	if head, _ := start.Peek(1); resp.StatusCode == http.StatusOK && len(head) == 1 && head[0] == '{' {
-		return struct {
-			io.Reader
-			io.Closer
-		}{start, resp.Body}, nil
-	}
-	defer func() { _ = resp.Body.Close() }()
 	resp.Body = struct {
 		io.Reader
 		io.Closer
 	}{start, resp.Body}
+	if head, _ := start.Peek(1); resp.StatusCode == http.StatusOK && len(head) == 1 && head[0] == '{' {
+		return resp.Body, nil
+	}
+	defer func() { _ = resp.Body.Close() }()
 	body, err := readAll(resp)
 	if err == nil {
 		err = c.judge(resp, body)
 	}
-	if err == nil {
-		err = said(resp, body)
-	}
-	return nil, err
+	return io.NopCloser(bytes.NewReader(body)), err
 }
 
 // send sends a request and explains why nothing came back.
@@ -124,7 +120,7 @@ func asGet(ctx context.Context, req *http.Request) (*http.Request, error) {
 	return http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 }
 
-// judge finds the answers that are not of a Prometheus. What is one, also an error, is left to the library.
+// judge finds the answers that are errors, or not of a Prometheus.
 func (c *connection) judge(resp *http.Response, body []byte) error {
 	media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	html := media == "text/html" || bytes.HasPrefix(bytes.TrimSpace(body), []byte("<"))
@@ -141,8 +137,10 @@ func (c *connection) judge(resp *http.Response, body []byte) error {
 		}
 	case code == http.StatusUnauthorized:
 		return &client.Error{What: "it does not accept the credentials (401)", Hint: "give them in the URL: --prometheus https://USER:PASSWORD@HOST"}
-	case isAnswer(code, body):
+	case bytes.HasPrefix(bytes.TrimSpace(body), []byte("{")) && code/100 == 2:
 		return nil
+	case said(body) != nil:
+		return said(body)
 	case html:
 		return &client.Error{What: fmt.Sprintf("it answers with a web page (%d), not as Prometheus does", code), Hint: nameAnother}
 	case code == http.StatusNotFound:
@@ -165,24 +163,21 @@ func (c *connection) refusal(code int, body []byte) error {
 	return c.cluster.Explain("", &apierrors.StatusError{ErrStatus: status})
 }
 
-// isAnswer knows the envelope of Prometheus, which stands around its errors too.
-func isAnswer(code int, body []byte) bool {
-	start := bytes.TrimSpace(body)
-	return bytes.HasPrefix(start, []byte("{")) && (code/100 == 2 || bytes.HasPrefix(start, []byte(`{"status":"error"`)))
-}
-
-// said is the error that stands in the envelope of Prometheus.
-func said(resp *http.Response, body []byte) error {
-	var envelope struct{ Error string }
-	if json.Unmarshal(body, &envelope) == nil && envelope.Error != "" {
-		return &client.Error{What: short(envelope.Error)}
+// said is the error that stands in the envelope of Prometheus; nil when there is none.
+func said(body []byte) error {
+	var envelope struct {
+		ErrorType promv1.ErrorType
+		Error     string
 	}
-	return &client.Error{What: fmt.Sprintf("it answers %d %s", resp.StatusCode, http.StatusText(resp.StatusCode))}
+	if json.Unmarshal(body, &envelope) != nil || envelope.Error == "" {
+		return nil
+	}
+	return &client.Error{What: short(envelope.Error), Err: &promv1.Error{Type: envelope.ErrorType, Msg: envelope.Error}}
 }
 
-// short is enough of a text to know it by, on one line.
+// short is enough of a text from elsewhere to know it by, on one line and harmless for a terminal.
 func short(text string) string {
-	text = strings.Join(strings.Fields(text), " ")
+	text = strings.Join(strings.Fields(safetext.Cell(text[:min(len(text), 4096)])), " ")
 	if len(text) > 120 {
 		text = strings.ToValidUTF8(text[:117], "") + "..."
 	}

@@ -27,7 +27,7 @@ func answer(series ...string) string {
 }
 
 // decoded reads answers to both questions.
-func decoded(t testing.TB, q Query, now, means string) []Device {
+func decoded(t testing.TB, now, means string) []Device {
 	t.Helper()
 	var d decoder
 	for text, f := range map[string]func(sample){now: d.now, means: d.mean} {
@@ -35,7 +35,7 @@ func decoded(t testing.TB, q Query, now, means string) []Device {
 			t.Fatal(err)
 		}
 	}
-	return d.devices(q)
+	return d.devices(Query{})
 }
 
 // who says which device is held by whom.
@@ -117,14 +117,14 @@ func TestHolders(t *testing.T) {
 			[]string{"G/3@: //", "G/@node-1: //"},
 		},
 	} {
-		if diff := cmp.Diff(c.want, who(decoded(t, Query{}, answer(c.series...), answer()))); diff != "" {
+		if diff := cmp.Diff(c.want, who(decoded(t, answer(c.series...), answer()))); diff != "" {
 			t.Errorf("%s:\n%s", name, diff)
 		}
 	}
 }
 
 func TestDevicesWithoutNames(t *testing.T) {
-	got := decoded(t, Query{}, answer(
+	got := decoded(t, answer(
 		`{"__name__":"neuroncore_utilization_ratio","instance":"trn-1:8000","neuroncore":"10"} 0.5`,
 		`{"__name__":"neuroncore_utilization_ratio","instance":"trn-1:8000","neuroncore":"9"} 0.5`,
 		`{"__name__":"neuroncore_utilization_ratio","instance":"10.0.0.2:8000","neuroncore":"9"} 0.5`,
@@ -139,7 +139,7 @@ func TestDevicesWithoutNames(t *testing.T) {
 
 func TestNumbersThatNobodyCanKnow(t *testing.T) {
 	const dev = `"instance":"i","UUID":"G"`
-	got := decoded(t, Query{}, answer(
+	got := decoded(t, answer(
 		`{"__name__":"DCGM_FI_DEV_FB_USED",`+dev+`} NaN`, `{"__name__":"DCGM_FI_DEV_FB_FREE",`+dev+`} 5`,
 		`{"__name__":"DCGM_FI_DEV_POWER_USAGE",`+dev+`} +Inf`, `{"__name__":"DCGM_FI_DEV_GPU_TEMP",`+dev+`} -Inf`,
 		`{"__name__":"DCGM_FI_DEV_GPU_UTIL",`+dev+`} 7`, `{"__name__":"SOMETHING_ELSE",`+dev+`} 7`,
@@ -169,7 +169,7 @@ func TestTheFirstMetricOfTheTableWins(t *testing.T) {
 		{`{"__name__":"gpu_power_usage",` + dev + `} 3`, `{"__name__":"gpu_package_power",` + dev + `} 1`, `{"__name__":"gpu_average_package_power",` + dev + `} 2`},
 		{`{"__name__":"gpu_package_power",` + dev + `} 1`, `{"__name__":"gpu_average_package_power",` + dev + `} 2`},
 	} {
-		if got := decoded(t, Query{}, answer(series...), answer()); len(got) != 1 || got[0].Power != 1 {
+		if got := decoded(t, answer(series...), answer()); len(got) != 1 || got[0].Power != 1 {
 			t.Errorf("%+v", got)
 		}
 	}
@@ -225,7 +225,7 @@ func TestLargeFleetsAreReadInLittleMemory(t *testing.T) {
 	bytes := testing.Benchmark(func(b *testing.B) {
 		b.ReportAllocs()
 		for range b.N {
-			got = decoded(b, Query{}, now, means)
+			got = decoded(b, now, means)
 		}
 	}).AllocedBytesPerOp()
 	if len(got) != 1600 || got[0].Busy != 41.5 || got[0].Mean != 40.5 || got[0].Index != "0" || got[7].Index != "7" {
@@ -241,6 +241,6 @@ func BenchmarkDevices(b *testing.B) {
 	now, means := large()
 	b.ReportAllocs()
 	for b.Loop() {
-		decoded(b, Query{}, now, means)
+		decoded(b, now, means)
 	}
 }

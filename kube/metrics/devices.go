@@ -32,7 +32,7 @@ func (s *Source) Devices(ctx context.Context, q Query) ([]Device, error) {
 	wg.Go(func() { nowErr = s.each(ctx, nowExpr(q), d.now) })
 	wg.Go(func() { meansErr = s.each(ctx, meansExpr(q), d.mean) })
 	wg.Wait()
-	var partial *Partial
+	var partial *PartialError
 	if nowErr != nil && !errors.As(nowErr, &partial) {
 		return nil, nowErr
 	}

@@ -235,7 +235,7 @@ func (t *candidate) probe(ctx context.Context, c *client.Client) outcome {
 	}
 	// Not `up` itself, which has thousands of series in a large cluster.
 	v, err := s.vector(ctx, "count(up)")
-	var partial *Partial
+	var partial *PartialError
 	if err != nil && !errors.As(err, &partial) {
 		return outcome{err: bare(err), done: true}
 	}

@@ -46,19 +46,19 @@ func (s *Source) vector(ctx context.Context, expr string) (model.Vector, error) 
 		return nil, &client.Error{Doing: "ask Prometheus " + s.where, What: "it does not answer as Prometheus does: no vector", Hint: nameAnother}
 	}
 	if len(warnings) > 0 {
-		return vector, &Partial{Where: s.where, Warnings: warnings}
+		return vector, &PartialError{Where: s.where, Warnings: warnings}
 	}
 	return vector, nil
 }
 
-// Partial says that Prometheus answered and warned that something may be missing.
-type Partial struct {
+// PartialError says that Prometheus answered and warned that something may be missing.
+type PartialError struct {
 	Where    string
 	Warnings []string
 }
 
-func (e *Partial) Error() string {
-	return "Prometheus " + e.Where + " warns: " + strings.Join(e.Warnings, "; ")
+func (e *PartialError) Error() string {
+	return "Prometheus " + e.Where + " warns: " + short(strings.Join(e.Warnings, "; "))
 }
 
 // explain says what went wrong with a question in a way that a person can act on.

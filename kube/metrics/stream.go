@@ -24,7 +24,7 @@ type labels map[string]string
 
 // each asks for the values of an expression now, by the clock of Prometheus, and calls f with each. The labels that f
 // gets are overwritten by the next ones. Thousands of series pass in a few megabytes, where the library keeps them
-// three times over. Warnings come as a *Partial after all values.
+// three times over. Warnings come as a *PartialError after all values.
 func (s *Source) each(ctx context.Context, expr string, f func(sample)) error {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
@@ -53,7 +53,7 @@ func (s *Source) each(ctx context.Context, expr string, f func(sample)) error {
 	case err != nil:
 		return explain("ask Prometheus "+s.where, err)
 	case len(warnings) > 0:
-		return &Partial{Where: s.where, Warnings: warnings}
+		return &PartialError{Where: s.where, Warnings: warnings}
 	}
 	return nil
 }
