@@ -1,0 +1,183 @@
+package plugin
+
+import (
+	"context"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kubectl-ml/kubectl-ml/kube/client"
+	"github.com/kubectl-ml/kubectl-ml/kube/fleet"
+	"github.com/kubectl-ml/kubectl-ml/tui"
+	"github.com/kubectl-ml/kubectl-ml/views"
+)
+
+// topEvery is how often Prometheus is asked again, and ages are told anew.
+const topEvery = 10 * time.Second
+
+// topState is all that a page is made of.
+type topState struct {
+	fleet    *fleet.Snapshot
+	measured measurement
+	// lost says that the server is away, since when nothing was heard of it.
+	lost  bool
+	since time.Time
+}
+
+// watchTop shows pages until it is interrupted: on a terminal in place, else one after the other.
+func (f *Factory) watchTop(ctx context.Context, c *client.Client, o topOptions, read fleet.Options, m *meter) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	w, err := readyFleet(ctx, c, read)
+	if err != nil {
+		return interrupted(ctx, err)
+	}
+	if _, err := o.page(w.Snapshot(), measurement{}, f.Now()); err != nil {
+		return err
+	}
+	if isTerminal(f.Out) && isTerminal(f.In) && f.Getenv("TERM") != "dumb" {
+		return f.drawTop(ctx, o, func(ctx context.Context, show func(topState)) error { return follow(ctx, w, m, show) })
+	}
+	return interrupted(ctx, follow(ctx, w, m, f.topLog(o)))
+}
+
+// readyFleet is a fleet that is watched, once it was read; see readFleet.
+func readyFleet(ctx context.Context, c *client.Client, o fleet.Options) (*fleet.Watcher, error) {
+	first, stop := context.WithCancel(ctx)
+	w := fleet.Watch(first, c, o)
+	if err := w.Ready(ctx); err != nil {
+		stop()
+		return nil, err
+	}
+	problems := w.Snapshot().Problems
+	if o.Nodes && o.Namespace == "" && fleet.Unread(problems, "pods") != nil {
+		stop()
+		o.Namespace = c.Namespace
+		return readyFleet(ctx, c, o)
+	}
+	context.AfterFunc(ctx, stop)
+	if o.Nodes {
+		if err := fleet.Unread(problems, "nodes"); err != nil {
+			return nil, err
+		}
+	}
+	return w, nil
+}
+
+// follow shows the state of a fleet whenever it changed, and after each answer of Prometheus, until ctx ends.
+func follow(ctx context.Context, w *fleet.Watcher, m *meter, show func(topState)) error {
+	answers := make(chan measurement)
+	go func() {
+		for {
+			got := m.ask(ctx)()
+			select {
+			case answers <- got:
+			case <-ctx.Done():
+				return
+			}
+			if !pause(ctx, topEvery) {
+				return
+			}
+		}
+	}()
+	var s topState
+	for {
+		select {
+		case s.measured = <-answers:
+		case <-w.Changed():
+			if !pause(ctx, watchSettle) {
+				return ctx.Err()
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		s.fleet = w.Snapshot()
+		s.since, _, s.lost = w.Lost()
+		show(s)
+	}
+}
+
+// pause waits; it is false when ctx ends before.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// drawTop draws pages in place.
+func (f *Factory) drawTop(ctx context.Context, o topOptions, work func(context.Context, func(topState)) error) error {
+	p := f.palette(f.Out)
+	table := tui.Table{
+		In: f.In, Out: f.Out, Env: os.Environ(), Now: f.Now,
+		Paint: func(l views.Line) string {
+			var b strings.Builder
+			p.write(&b, l)
+			return b.String()
+		},
+	}
+	left, err := table.Show(ctx, func(ctx context.Context, show func(tui.Frame)) error {
+		return work(ctx, func(s topState) { show(o.frame(s)) })
+	})
+	if left {
+		return &CodeError{Code: ExitInterrupted}
+	}
+	return interrupted(ctx, err)
+}
+
+// frame draws a state on a screen.
+func (o topOptions) frame(s topState) tui.Frame {
+	return func(width, height int, now time.Time) ([]views.Line, time.Duration) {
+		lo := views.LineOptions{Wide: o.Output.Format == "wide", NoHeaders: o.Output.NoHeaders, Width: width}
+		return o.lines(s, lo, height, now), topEvery
+	}
+}
+
+// lines are a page within a height, 0 for all of it: what is below the list stays, the list is cut.
+func (o topOptions) lines(s topState, lo views.LineOptions, height int, now time.Time) []views.Line {
+	p, err := o.page(s.fleet, s.measured, now)
+	if err != nil {
+		return []views.Line{{views.Toned(clean(err.Error()), views.Bad)}}
+	}
+	var foot []views.Line
+	if p.foot != nil {
+		foot = p.foot(views.LineOptions{Width: lo.Width})
+	}
+	for _, n := range p.notes {
+		first, _, _ := strings.Cut(n, "\n")
+		foot = append(foot, views.Line{views.Toned(views.Sanitize(first), views.Warn)})
+	}
+	if s.lost {
+		foot = append(foot, views.Lost(now.Sub(s.since)))
+	}
+	return views.Screen(p.table(), foot, lo, height)
+}
+
+// topLog prints each page that differs from the last one.
+func (f *Factory) topLog(o topOptions) func(topState) {
+	var last []string
+	var at time.Time
+	return func(s topState) {
+		if at.Add(topEvery).After(f.Now()) && last != nil {
+			return // the next answer of Prometheus is near
+		}
+		lines := o.lines(s, f.layout(o.Output), 0, f.Now())
+		texts := make([]string, len(lines))
+		for i, l := range lines {
+			texts[i] = l.Text()
+		}
+		if slices.Equal(texts, last) {
+			return
+		}
+		if last != nil {
+			lines = append([]views.Line{{}}, lines...)
+		}
+		last, at = texts, f.Now()
+		_ = f.lines(lines)
+	}
+}
