@@ -21,6 +21,8 @@ func (f *Factory) verbs() []*cobra.Command {
 		newLogsCmd(f, runLogs),
 		newJobsCmd(f, runJobs),
 		newJobCmd(f, runJob),
+		newTopCmd(f, runTop),
+		newNodesCmd(f, runNodes),
 		newSuspendCmd(f, runSuspendWork),
 		newScaleCmd(f, runScale),
 		newVersionCmd(f, runVersion),
