@@ -65,7 +65,6 @@ func rows() []row {
 
 		// Running work; large sandboxes have more of it.
 		{name: "llm-pretrain", shows: "distributed training, four nodes of eight GPUs", kind: indexed, pods: 4, gpus: 8, on: h100, age: 31 * hour, runs: 3 * day, log: marked(120, 48000), per: 16, with: of(queue("research"), priority(high))},
-		{name: "sweep", shows: "many small trainings", kind: job, gpus: 1, on: a100, age: 50 * minute, runs: 2 * hour, log: plain(40, 20), times: 8, per: 8, with: of(queue("batch"))},
 		{name: "bert-finetune", shows: "distributed training, two nodes", kind: indexed, pods: 2, gpus: 2, on: a100, age: 2 * hour, runs: 5 * hour, log: huggingFace(60, 3), per: 16, with: of(queue("research"))},
 		{name: "embedding-server", shows: "serving: a Deployment that holds GPUs", kind: deployment, pods: 2, gpus: 1, on: small, busy: "41", age: 12 * day, per: 8},
 		{name: "rocm-llama", shows: "training on AMD GPUs", kind: job, gpus: 8, on: amd, age: 7 * hour, runs: 20 * hour, log: marked(60, 9000), per: 20, with: of(queue("research")), needs: needsAMD},
@@ -84,6 +83,9 @@ func rows() []row {
 		{name: "notebook-grace", shows: "a notebook as a bare Pod", kind: pod, gpus: 1, on: a100, busy: "35", age: 40 * minute},
 		{name: "serving-llama", shows: "an idle server", kind: deployment, gpus: 2, on: a100, busy: "1", age: 9 * day},
 		{name: "gpu-error", shows: "a GPU that reports XID 94 while the training goes on", kind: job, gpus: 1, on: a100, age: 3 * hour, runs: day, log: plain(60, 200), with: of(xid(94))},
+
+		// Small ones fill the gaps.
+		{name: "sweep", shows: "many small trainings", kind: job, gpus: 1, on: a100, age: 50 * minute, runs: 2 * hour, log: plain(40, 20), times: 8, per: 8, with: of(queue("batch"))},
 
 		// Pending, each for another reason.
 		{name: "pending-too-many-gpus", shows: "asks for more GPUs than any node has", kind: job, gpus: 16},
