@@ -27,7 +27,8 @@ type Diagnosis struct {
 	Subject fleet.Ref `json:"subject"`
 	// State is the work's: Pending, Running, Succeeded, Failed or Suspended.
 	State string `json:"state"`
-	// Headline is the answer in one line.
+	// Brief says how the work stands, "pending for 5m"; Headline adds the first cause: the answer in one line.
+	Brief    string `json:"brief"`
 	Headline string `json:"headline"`
 	// Causes are ordered by likelihood; none when all is well.
 	Causes []Cause `json:"causes,omitempty"`
@@ -120,14 +121,14 @@ func (c Cause) cures(r ...Remedy) Cause {
 	return c
 }
 
-// With completes the commands with the flags by which the cluster and the namespace were chosen, such as " -n team".
-func (d Diagnosis) With(flags string) Diagnosis {
+// With has every command completed, such as with the flags by which the cluster and the namespace were chosen.
+func (d Diagnosis) With(complete func(command string) string) Diagnosis {
 	d.Causes = slices.Clone(d.Causes)
 	for i := range d.Causes {
 		d.Causes[i].Remedies = slices.Clone(d.Causes[i].Remedies)
 		for j := range d.Causes[i].Remedies {
 			if r := &d.Causes[i].Remedies[j]; r.Command != "" {
-				r.Command += flags
+				r.Command = complete(r.Command)
 			}
 		}
 	}

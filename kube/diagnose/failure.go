@@ -222,7 +222,7 @@ func (e *Evidence) killedBy(c crash) []string {
 }
 
 func (e *Evidence) logsCommand(c crash) string {
-	text := "kubectl ml logs pod/" + c.pod.Name + " -c " + c.container
+	text := "kubectl ml logs " + c.pod.Name + " -c " + c.container
 	if c.restarting {
 		text += " --previous"
 	}

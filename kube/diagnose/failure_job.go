@@ -30,6 +30,14 @@ func (e *Evidence) jobFailure() (batchv1.JobCondition, bool) {
 	return batchv1.JobCondition{}, false
 }
 
+// failedRanks are the ranks that used up their own tries.
+func (e *Evidence) failedRanks() string {
+	if ranks := ptr.Deref(e.Job.Status.FailedIndexes, ""); ranks != "" {
+		return "failed ranks: " + ranks
+	}
+	return ""
+}
+
 func jobLine(c batchv1.JobCondition) string {
 	return "the Job controller (" + c.Reason + "): " + c.Message
 }
@@ -85,14 +93,11 @@ func policyRule(e *Evidence) []Cause {
 		return []Cause{cause(Possible, "PodFailurePolicy", "a rule of its podFailurePolicy ended the Job at once, without more tries").because(jobLine(c)).
 			cures(e.change("change podFailurePolicy, if such a failure should be tried again"))}
 	case batchv1.JobReasonBackoffLimitExceeded, batchv1.JobReasonMaxFailedIndexesExceeded, batchv1.JobReasonFailedIndexes:
-		k := cause(Possible, "RetriesExhausted", fmt.Sprintf("it failed %s, and no more tries are allowed", count(int64(e.Job.Status.Failed), "time", "times"))).because(jobLine(c))
-		if e.Job.Status.FailedIndexes != nil && *e.Job.Status.FailedIndexes != "" {
-			k = k.because("failed ranks: " + *e.Job.Status.FailedIndexes)
+		if len(e.crashes()) > 0 {
+			return nil // what they died of is the cause; that there were no more tries is evidence
 		}
-		if len(e.crashes()) == 0 {
-			k.Likelihood = Certain
-			k = k.because("its pods are gone, and with them their exit codes and logs")
-		}
+		k := cause(Certain, "RetriesExhausted", fmt.Sprintf("it failed %s, and no more tries are allowed", count(int64(e.Job.Status.Failed), "time", "times"))).because(jobLine(c), e.failedRanks())
+		k = k.because("its pods are gone, and with them their exit codes and logs")
 		return []Cause{k.cures(e.change("raise backoffLimit, if the failures pass by themselves"))}
 	}
 	return nil

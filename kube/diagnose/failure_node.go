@@ -1,6 +1,7 @@
 package diagnose
 
 import (
+	"cmp"
 	"regexp"
 	"slices"
 	"strings"
@@ -179,7 +180,8 @@ func deletedRule(e *Evidence) []Cause {
 	c := cause(Likely, "BeingDeleted", "pods of it are being deleted: "+some(names, 3))
 	for _, p := range e.Pods {
 		if p.DeletionTimestamp != nil && e.Now.Sub(p.DeletionTimestamp.Time) > createdSlowly {
-			c = c.because("pod " + p.Name + " should have been gone for " + age(e.Now.Sub(p.DeletionTimestamp.Time)) + ": its node may not answer, or a finalizer holds it")
+			c = cause(Certain, "StuckTerminating", "pod "+p.Name+" was deleted and should have been gone for "+age(e.Now.Sub(p.DeletionTimestamp.Time)))
+			c = c.because("its node may not answer, or a finalizer holds it: "+cmp.Or(strings.Join(p.Finalizers, ", "), "it has none"), "node: "+p.Spec.NodeName)
 			return []Cause{c.cure("if the node is lost for good, remove the pod", "kubectl delete pod "+p.Name+" --force --grace-period=0")}
 		}
 	}

@@ -33,7 +33,7 @@ func TestExits(t *testing.T) {
 			e.Pods[0].Status.ContainerStatuses[0].State.Terminated.Message = `failed to create containerd task: exec: "trian": executable file not found in $PATH`
 			return e
 		}(), "CommandNotFound", Certain, []string{"trian"}},
-		"its own": {one(3, "Error").log("train-0", "loading", "bad config: lr must be positive", ""), "ProgramFailed", Certain, []string{"exit code 3", "log: bad config: lr must be positive", "kubectl ml logs pod/train-0 -c main"}},
+		"its own": {one(3, "Error").log("train-0", "loading", "bad config: lr must be positive", ""), "ProgramFailed", Certain, []string{"exit code 3", "log: bad config: lr must be positive", "kubectl ml logs train-0 -c main"}},
 		"crash loop": {func() *Evidence {
 			p := pod("serve-0")
 			p.Spec.NodeName, p.Status.Phase = "n1", corev1.PodRunning

@@ -48,7 +48,9 @@ func whyCron(ctx context.Context, c *client.Client, name string, o Options) (Dia
 	e.Unknown = g.unknowns()
 	d := Diagnose(e)
 	if w.State == job.Running {
-		d.Headline = "running: " + some(activeNames(cron.Status.Active), 3) + "; ask why of that Job"
+		d.Causes = nil
+		d.Brief = "running: " + some(activeNames(cron.Status.Active), 3) + "; ask about that Job"
+		d.Headline = d.Brief
 	}
 	return d, nil
 }

@@ -46,6 +46,7 @@ func Diagnose(e *Evidence) Diagnosis {
 			if !slices.ContainsFunc(d.Causes[before:], func(c Cause) bool { return c.Likelihood != Possible }) {
 				d.Causes = e.apply(d.Causes, ends)
 			}
+			e.conclude(d.Causes[before:])
 			d.Causes = e.apply(d.Causes, []rule{backoffRule})
 		}
 		slices.SortStableFunc(d.Causes, func(a, b Cause) int { return cmp.Compare(a.Likelihood.rank(), b.Likelihood.rank()) })
@@ -56,7 +57,8 @@ func Diagnose(e *Evidence) Diagnosis {
 	if c, ok := d.First(); ok && c.Likelihood != Certain {
 		d.Unknown = unique(append(d.Unknown, e.minor...))
 	}
-	d.Headline = e.headline(&d)
+	d.Brief = e.brief()
+	d.Headline = headline(&d)
 	return d
 }
 
@@ -71,6 +73,13 @@ func (e *Evidence) apply(causes []Cause, rules []rule) []Cause {
 		}
 	}
 	return causes
+}
+
+// conclude adds to the first cause of a failure how the Job controller put it.
+func (e *Evidence) conclude(causes []Cause) {
+	if c, ok := e.jobFailure(); ok && len(causes) > 0 {
+		causes[0] = causes[0].because(jobLine(c), e.failedRanks())
+	}
 }
 
 // waits says whether anything of the work has not started.
@@ -127,31 +136,32 @@ func joined(w *fleet.Work) string {
 	return strings.TrimPrefix(w.Reason+": "+w.Message, ": ")
 }
 
-// headline is the answer in one line.
-func (e *Evidence) headline(d *Diagnosis) string {
-	w := e.Work
-	first := ""
-	if c, ok := d.First(); ok {
-		first = c.Title
-		if c.Likelihood != Certain {
-			first = string(c.Likelihood) + ": " + first
-		}
+// headline is the answer in one line: how it stands, and the first cause.
+func headline(d *Diagnosis) string {
+	c, ok := d.First()
+	if !ok {
+		return d.Brief
 	}
-	switch w.State {
+	if c.Likelihood != Certain {
+		return d.Brief + ": " + string(c.Likelihood) + ": " + c.Title
+	}
+	return d.Brief + ": " + c.Title
+}
+
+// brief says how the work stands, and since when.
+func (e *Evidence) brief() string {
+	since := " for " + age(e.Now.Sub(e.Work.Created))
+	switch e.Work.State {
 	case job.Succeeded:
 		return "succeeded" + e.ended() + e.took()
 	case job.Failed:
-		return strings.TrimSuffix("failed"+e.ended()+": "+first, ": ")
+		return "failed" + e.ended() + e.took()
 	case job.Running:
-		text := "running" + e.running()
-		if first != "" {
-			text += "; " + first
-		}
-		return text
+		return "running" + e.running()
 	case job.Suspended:
-		return "suspended for " + age(e.Now.Sub(w.Created)) + ": " + first
+		return "suspended" + since
 	}
-	return "pending for " + age(e.Now.Sub(w.Created)) + ": " + first
+	return "pending" + since
 }
 
 func (e *Evidence) ended() string {

@@ -90,7 +90,7 @@ func TestNodes(t *testing.T) {
 		},
 		"taint": {
 			waits(cluster(node("n1", 8, tainted("reserved", "team-b")), node("n2", 8, tainted("reserved", "team-b")), node("cpu", 0)), told(pod("train-0", "nvidia.com/gpu", "1"), "0/3 nodes are available: 1 Insufficient nvidia.com/gpu, 2 node(s) had untolerated taint(s).")), "TaintNotTolerated", Certain,
-			[]string{"reserved=team-b:NoSchedule", `{key: reserved, value: "team-b", effect: NoSchedule}`, "kubectl taint nodes NODE reserved=team-b:NoSchedule-", "1 node (cpu): has no nvidia.com/gpu"},
+			[]string{"reserved=team-b:NoSchedule", `{key: reserved, value: "team-b", effect: NoSchedule}`, "kubectl taint nodes n2 reserved=team-b:NoSchedule-", "1 node (cpu): has no nvidia.com/gpu"},
 		},
 		"taken, and a taint keeps it from free ones": {
 			waits(cluster(node("n1", 8), node("n2", 8, tainted("reserved", "team-b"))).holds("a", "n1", 8), told(pod("train-0", "nvidia.com/gpu", "2"), "0/2 nodes are available: 1 Insufficient nvidia.com/gpu, 1 node(s) had untolerated taint(s).")), "AcceleratorsTaken", Certain,

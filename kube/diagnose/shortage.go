@@ -211,18 +211,19 @@ func (e *Evidence) tooLarge(a *arithmetic) Cause {
 }
 
 func (e *Evidence) tainted(a *arithmetic) Cause {
-	taints := map[string]int64{}
+	taints, on := map[string]int64{}, map[string]string{}
 	for _, f := range a.pool(BlockLacks, BlockSelector, BlockSmall) {
 		for _, b := range f.Blockers {
 			if b.Kind == BlockTaint {
 				taints[b.taint]++
+				on[b.taint] = f.Node
 			}
 		}
 	}
 	list := sortedByCount(taints)
 	c := cause(Certain, "TaintNotTolerated", fmt.Sprintf("every node that could take it has a taint that it does not tolerate: %s", some(list, 3)))
 	c = c.cures(e.change("add a toleration: " + tolerationFor(list[0])))
-	return c.cure("or take the taint away, if the nodes are meant for all", "kubectl taint nodes NODE "+list[0]+"-")
+	return c.cure("or take the taint away, if the nodes are meant for all", "kubectl taint nodes "+on[list[0]]+" "+list[0]+"-")
 }
 
 func sortedByCount(m map[string]int64) []string {

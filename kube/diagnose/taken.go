@@ -135,7 +135,7 @@ func (e *Evidence) freeing(a *arithmetic, fits []*NodeFit) []Remedy {
 			seen[key] = true
 			r := Remedy{Text: fmt.Sprintf("ask who runs %s in namespace %s: it holds %d on %s", h.Name, h.Namespace, h.GPUs, f.Node)}
 			if mine {
-				r = Remedy{fmt.Sprintf("if %s can wait (%d on %s), stop it for now", h.Name, h.GPUs, f.Node), "kubectl ml suspend " + h.Name}
+				r = Remedy{fmt.Sprintf("if %s can wait (it holds %d on %s), stop it for now", h.Name, h.GPUs, f.Node), stopCommand(h.Name)}
 			}
 			if idle {
 				r.Text += fmt.Sprintf(" and is %.0f%% busy", ptr.Deref(h.Busy, 0))
@@ -186,4 +186,16 @@ func (e *Evidence) free(node string, name corev1.ResourceName) int64 {
 		return max(amount(name, n.Status.Allocatable[name])-e.Cluster.on(node).requests[name], 0)
 	}
 	return 0
+}
+
+// stopCommand takes the pods of a controller away and keeps it, where its kind can do that.
+func stopCommand(name string) string {
+	kind, _, _ := strings.Cut(name, "/")
+	switch kind {
+	case "deployment", "statefulset", "replicaset":
+		return "kubectl ml scale " + name + " --replicas 0"
+	case "pod":
+		return "kubectl ml cancel " + name
+	}
+	return "kubectl ml suspend " + name
 }
