@@ -64,9 +64,13 @@ func Controllers() []string {
 
 // extrasOf lists the extras of this sandbox, in the order in which they start.
 func extrasOf(c state.Config) []extra {
-	return slices.DeleteFunc(extras(), func(e extra) bool {
-		return !(e.controller && slices.Contains(c.With, e.name)) && !(e.name == coredns && c.RealNode)
-	})
+	var list []extra
+	for _, e := range extras() {
+		if slices.Contains(c.With, e.name) || (e.name == coredns && c.RealNode) {
+			list = append(list, e)
+		}
+	}
+	return list
 }
 
 func (e extra) program(d state.Dir, c state.Config) Program {
@@ -170,7 +174,7 @@ func (s *Sandbox) provide(c *state.Config, e extra) error {
 		if err := writeKubeconfig(s.Dir, *c, ca, user{e.name, e.user}); err != nil {
 			return err
 		}
-		if err := writeServing(s.Dir, *c, ca); err != nil {
+		if err := writeServing(s.Dir, ca); err != nil {
 			return err
 		}
 	}
@@ -178,7 +182,7 @@ func (s *Sandbox) provide(c *state.Config, e extra) error {
 }
 
 // writeServing writes the certificate of webhooks under the names that controllers look for.
-func writeServing(d state.Dir, c state.Config, ca *pki.Authority) error {
+func writeServing(d state.Dir, ca *pki.Authority) error {
 	pair, err := ca.Issue(pki.Subject{Name: "webhooks", Hosts: []string{state.Loopback}})
 	if err != nil {
 		return err
