@@ -43,9 +43,10 @@ func (s *Source) Devices(ctx context.Context, q Query) ([]Device, error) {
 // last, with the labels that Prometheus gave it. Sets are told apart without regard to names, so that no `or` may stand
 // between series of one device.
 func nowExpr(q Query) string {
-	all := names(func(*series) bool { return true })
-	selected := strings.Join(selectors(all, q.Namespace, ""), " or ")
-	return fmt.Sprintf("%s or (timestamp(up) and on (job, instance) (%s))", selected, selected)
+	all := selectors(names(func(*series) bool { return true }), q.Namespace, "")
+	// One or two series of a target are enough to know it by.
+	some := selectors(names(func(s *series) bool { return s.field == busy || s.field == memoryUsed }), q.Namespace, "")
+	return fmt.Sprintf("%s or (timestamp(up) and on (job, instance) (%s))", strings.Join(all, " or "), strings.Join(some, " or "))
 }
 
 // windowLabel tells the means over BusyWindow and Query.Window apart.
