@@ -96,10 +96,13 @@ func (f *Factory) configError(err error) error {
 }
 
 // where are the flags by which the cluster and the namespace were chosen, for the commands that are proposed.
-func (f *Factory) where() string {
+func (f *Factory) where() string { return f.whereIn(*f.Config.Namespace) }
+
+// whereIn is where with the namespace of a certain object.
+func (f *Factory) whereIn(namespace string) string {
 	s := ""
 	for _, flag := range []struct{ name, value string }{
-		{"-n", *f.Config.Namespace}, {"--context", *f.Config.Context}, {"--kubeconfig", *f.Config.KubeConfig},
+		{"-n", namespace}, {"--context", *f.Config.Context}, {"--kubeconfig", *f.Config.KubeConfig},
 	} {
 		switch {
 		case flag.value == "":

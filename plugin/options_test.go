@@ -48,6 +48,7 @@ func TestArgv(t *testing.T) {
 	resumeC, retryC, cancelC, deleteC := argv(newResumeCmd), argv(newRetryCmd), argv(newCancelCmd), argv(newDeleteCmd)
 	runsC, statusC, waitC, logsC := argv(newRunsCmd), argv(newStatusCmd), argv(newWaitCmd), argv(newLogsCmd)
 	initC, lintC, versionC := argv(newInitCmd), argv(newLintCmd), argv(newVersionCmd)
+	whyC := argv(newWhyCmd)
 	type scheduleDo = func(context.Context, *Factory, scheduleOptions) error
 	listC := argv(func(f *Factory, do scheduleDo) *cobra.Command { return newScheduleListCmd(f, "list", do) })
 	suspendC := argv(func(f *Factory, do scheduleDo) *cobra.Command { return newScheduleChangeCmd(f, "suspend", "", do) })
@@ -93,6 +94,9 @@ func TestArgv(t *testing.T) {
 				Target: "r/train", Follow: true, Previous: true, Timestamps: true, Prefix: true, All: true, Rank: 3, Since: 10 * time.Minute, Tail: 5, Grep: "loss", Container: "main",
 			},
 		},
+		{whyC, "", whyOptions{}},
+		{whyC, "r/train --nodes --prometheus m/p:9090 -o json", whyOptions{Name: "r/train", Nodes: true, Prometheus: "m/p:9090", Output: output{Format: "json"}}},
+		{whyC, "-A -o wide --no-headers", whyOptions{All: true, Output: output{Format: "wide", NoHeaders: true}}},
 		{initC, "", initOptions{Dir: ".", DryRun: "none"}},
 		{initC, "blank --name n --dir d --force --from j.yaml --dry-run", initOptions{Template: "blank", Name: "n", Dir: "d", Force: true, From: "j.yaml", DryRun: "client"}},
 		{lintC, "-f p --strict -o json", lintOptions{File: "p", Strict: true, Output: output{Format: "json"}}},

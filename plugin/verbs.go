@@ -20,6 +20,7 @@ func (f *Factory) verbs() []*cobra.Command {
 		newWaitCmd(f, runWait),
 		newLogsCmd(f, runLogs),
 		newJobsCmd(f, runJobs),
+		newWhyCmd(f, runWhy),
 		newJobCmd(f, runJob),
 		newTopCmd(f, runTop),
 		newNodesCmd(f, runNodes),
