@@ -136,13 +136,19 @@ func (f Fleet) make(ctx context.Context, o object) error {
 		case apierrors.IsForbidden(err) && u.GetKind() == "Pod" && proc.Sleep(ctx, 200*time.Millisecond):
 			continue
 		}
+		if apierrors.HasStatusCause(err, "NamespaceTerminating") {
+			return fmt.Errorf("namespace %s is still being removed: wait for it with `sandbox fleet --remove`", f.Namespace)
+		}
 		return fmt.Errorf("make %s %s of the fleet: %w", u.GetKind(), u.GetName(), err)
 	}
 }
 
+// patience is how long a busy machine may take for hundreds of pods.
+const patience = 10 * time.Minute
+
 // settle waits until the scheduler has judged every pod and no more appear.
 func (f Fleet) settle(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for before := -1; ; {
 		list, err := f.of("Pod").List(ctx, metav1.ListOptions{})
@@ -195,7 +201,7 @@ func (f Fleet) Remove(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("remove the fleet's priority classes: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for {
 		_, err := namespaces.Get(ctx, f.Namespace, metav1.GetOptions{})
