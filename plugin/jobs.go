@@ -99,7 +99,7 @@ func completeList(words []string) cobra.CompletionFunc {
 }
 
 func completeColumns(_ *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
-	names := views.JobColumnNames()
+	names := views.JobColumns().Names()
 	if strings.HasPrefix(prefix, "-") {
 		for i := range names {
 			names[i] = "-" + names[i]
@@ -121,9 +121,18 @@ func (o *jobsOptions) check() error {
 
 // sort puts rows into the order asked for.
 func (o *jobsOptions) sort(rows []*views.JobRow) error {
-	column, descending := strings.CutPrefix(o.SortBy, "-")
-	if err := views.SortJobs(rows, column, descending != o.Reverse); err != nil {
+	by := o.SortBy
+	if o.Reverse && by != "" {
+		column, descending := strings.CutPrefix(by, "-")
+		if by = column; !descending {
+			by = "-" + column
+		}
+	}
+	if err := views.SortJobs(rows, by); err != nil {
 		return fmt.Errorf("--sort-by: %w", err)
+	}
+	if o.Reverse && by == "" {
+		slices.Reverse(rows)
 	}
 	return nil
 }
@@ -159,10 +168,7 @@ func runJobs(ctx context.Context, f *Factory, o jobsOptions) error {
 	if o.Watch {
 		return f.watchJobs(ctx, c, o)
 	}
-	var usage <-chan usageAnswer
-	if o.details() {
-		usage = f.askUsage(ctx, c, o)
-	}
+	usage := f.askUsage(ctx, c, o)
 	s, err := fleet.Read(ctx, c, o.fleet(c))
 	if err != nil {
 		return err

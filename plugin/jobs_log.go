@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/kubectl-ml/kubectl-ml/kube/fleet"
+	"github.com/kubectl-ml/kubectl-ml/kube/job"
 	"github.com/kubectl-ml/kubectl-ml/views"
 )
 
@@ -61,13 +62,21 @@ func (p *jobsLog) left(l jobsLook, was *views.JobRow) *views.JobRow {
 	return r
 }
 
+// usualRow keeps columns as wide as rows usually become, so that those of later lines stand below those of earlier ones.
+func usualRow() *views.JobRow {
+	return &views.JobRow{
+		Work: &fleet.Work{State: job.Pending, Reason: "ContainerCreating", Ref: fleet.Ref{Kind: "PyTorchJob"}, Product: "NVIDIA-H100-80GB-HBM3"},
+		Log:  &job.Progress{Source: job.SourceText, Percent: 100, Epoch: 10, Epochs: 10, Names: []string{"loss"}, Metrics: map[string]float64{"loss": 0.1234}},
+	}
+}
+
 // rows prints some of the rows; all of them say how wide columns are.
 func (p *jobsLog) rows(rows []*views.JobRow, changed []int) error {
 	if len(changed) == 0 {
 		return nil
 	}
 	if p.o.Output.table() {
-		all := views.Jobs(rows, p.o.All).Lines(views.LineOptions{Wide: p.o.Output.Format == "wide"})
+		all := views.Jobs(append(rows, usualRow()), p.o.All).Lines(views.LineOptions{Wide: p.o.Output.Format == "wide"})
 		var lines []views.Line
 		if !p.begun && !p.o.Output.NoHeaders {
 			lines = append(lines, all[0])

@@ -40,29 +40,16 @@ func (m more) rows(works []*fleet.Work, now time.Time) []*views.JobRow {
 	return rows
 }
 
-// usageAnswer is what Prometheus said.
-type usageAnswer struct {
-	devices []metrics.Device
-	err     error
-}
-
+// errSlow says that Prometheus was not waited for any longer.
 var errSlow = errors.New("no answer from Prometheus in time")
 
-// askUsage asks Prometheus for the accelerators while the caller reads other things.
-func (f *Factory) askUsage(ctx context.Context, c *client.Client, o jobsOptions) <-chan usageAnswer {
-	out := make(chan usageAnswer, 1)
-	go func() {
-		source, err := f.prometheus(ctx, c, o.Prometheus)
-		if err != nil {
-			out <- usageAnswer{err: err}
-			return
-		}
-		devices, err := source.Devices(ctx, metrics.Query{Namespace: o.fleet(c).Namespace})
-		if len(devices) == 0 && err == nil {
-			err = errors.New("Prometheus " + source.Where() + " knows no accelerators: is an exporter such as dcgm-exporter scraped?")
-		}
-		out <- usageAnswer{devices, err}
-	}()
+// askUsage asks Prometheus for the accelerators while the caller reads other things; nil when they are not wanted.
+func (f *Factory) askUsage(ctx context.Context, c *client.Client, o jobsOptions) <-chan measurement {
+	if !o.details() {
+		return nil
+	}
+	out := make(chan measurement, 1)
+	go func() { out <- f.meter(c, o.Prometheus, o.fleet(c).Namespace, 0).measure(ctx) }()
 	return out
 }
 
@@ -72,7 +59,7 @@ func (f *Factory) prometheus(ctx context.Context, c *client.Client, where string
 }
 
 // moreOf reads the ends of logs while Prometheus answers. Neither is waited for longer than a person would.
-func (f *Factory) moreOf(ctx context.Context, c *client.Client, o jobsOptions, works []*fleet.Work, usage <-chan usageAnswer) more {
+func (f *Factory) moreOf(ctx context.Context, c *client.Client, o jobsOptions, works []*fleet.Work, usage <-chan measurement) more {
 	if !o.details() || len(works) == 0 {
 		return more{}
 	}
@@ -83,7 +70,10 @@ func (f *Factory) moreOf(ctx context.Context, c *client.Client, o jobsOptions, w
 	var m more
 	select {
 	case a := <-usage:
-		m.usage, m.usageErr = metrics.ByPod(a.devices), a.err
+		m.usage, m.usageErr = metrics.ByPod(a.Devices), a.Err
+		if len(a.Devices) == 0 && a.Err == nil {
+			m.usageErr = errors.New("Prometheus " + a.Where + " knows no accelerators: is an exporter such as dcgm-exporter scraped?")
+		}
 	case <-grace.C:
 		m.usageErr = errSlow
 	case <-ctx.Done():

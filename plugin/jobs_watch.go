@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -54,9 +55,14 @@ func (f *Factory) watchJobs(ctx context.Context, c *client.Client, o jobsOptions
 			return err
 		}
 	}
-	look := func(ctx context.Context, show func(jobsLook) error) error { return f.lookAtJobs(ctx, c, o, w, show) }
+	var m more
+	look := func(ctx context.Context, show func(jobsLook) error) error { return f.lookAtJobs(ctx, c, o, w, m, show) }
 	if o.Output.table() && isTerminal(f.Out) && isTerminal(f.In) && f.Getenv("TERM") != "dumb" {
 		return f.drawJobs(ctx, o, s.Problems, look)
+	}
+	if o.details() { // what is printed stands, so that it is worth waiting for
+		chosen, _ := o.choose(s.Works)
+		m = f.moreOf(ctx, c, o, chosen, f.askUsage(ctx, c, o))
 	}
 	log := &jobsLog{f: f, o: o, shown: map[string]*views.JobRow{}}
 	if !o.Output.table() && o.Output.Format != "name" {
@@ -76,24 +82,24 @@ func interrupted(ctx context.Context, err error) error {
 	return err
 }
 
-// lookAtJobs shows what a Watcher sees, whenever that changes, until ctx ends.
-func (f *Factory) lookAtJobs(ctx context.Context, c *client.Client, o jobsOptions, w *fleet.Watcher, show func(jobsLook) error) error {
+// lookAtJobs shows what a Watcher sees, whenever that changes, until ctx ends. m is what is known beside that.
+func (f *Factory) lookAtJobs(ctx context.Context, c *client.Client, o jobsOptions, w *fleet.Watcher, m more, show func(jobsLook) error) error {
 	var works atomic.Pointer[[]*fleet.Work]
-	fresh := make(chan more, 1)
-	if o.details() {
-		go f.keepMore(ctx, c, o, &works, fresh)
-	}
-	var m more
-	for {
+	news := make(chan func(*more))
+	for begun := false; ; begun = true {
 		s := w.Snapshot()
 		chosen, _ := o.choose(s.Works)
 		works.Store(&chosen)
+		if !begun && o.details() {
+			go f.keepLogs(ctx, c, &works, news)
+			go f.keepUsage(ctx, c, o, &works, news)
+		}
 		l := jobsLook{rows: m.rows(chosen, f.Now()), all: s.Works, problems: s.Problems}
 		if err := o.sort(l.rows); err != nil {
 			return err
 		}
 		if since, why, lost := w.Lost(); lost {
-			l.lost, l.since = cmpOr(why, errAway), since
+			l.lost, l.since = cmp.Or(why, errAway), since
 		}
 		if err := show(l); err != nil {
 			return err
@@ -105,70 +111,52 @@ func (f *Factory) lookAtJobs(ctx context.Context, c *client.Client, o jobsOption
 		t := time.NewTimer(limit)
 		select {
 		case <-ctx.Done():
-			t.Stop()
-			return ctx.Err()
-		case m = <-fresh:
+		case update := <-news:
+			update(&m)
 		case <-t.C:
 		case <-w.Changed():
-			t.Reset(watchSettle)
-			select {
-			case <-ctx.Done():
-				t.Stop()
-				return ctx.Err()
-			case <-t.C:
-			}
+			pause(ctx, watchSettle)
 		}
 		t.Stop()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 	}
 }
 
 var errAway = errors.New("the API server does not answer")
 
-func cmpOr(err, other error) error {
-	if err != nil {
-		return err
-	}
-	return other
+// running says that there is something to ask logs and Prometheus about.
+func running(works []*fleet.Work) bool {
+	return slices.ContainsFunc(works, func(w *fleet.Work) bool { return w.State == job.Running })
 }
 
-// keepMore reads logs and Prometheus again and again, and gives what it knows when that is new.
-func (f *Factory) keepMore(ctx context.Context, c *client.Client, o jobsOptions, works *atomic.Pointer[[]*fleet.Work], fresh chan more) {
-	var m more
-	var source *metrics.Source
-	asked := time.Time{}
-	tick := time.NewTicker(watchLogs)
-	defer tick.Stop()
-	for {
-		list := works.Load()
-		if list == nil {
-			list = &[]*fleet.Work{}
+// keepLogs reads the ends of logs again and again, and gives what they tell.
+func (f *Factory) keepLogs(ctx context.Context, c *client.Client, works *atomic.Pointer[[]*fleet.Work], news chan<- func(*more)) {
+	for again := true; again; again = pause(ctx, watchLogs) {
+		list := *works.Load()
+		if !running(list) {
+			continue
 		}
-		busy := slices.ContainsFunc(*list, func(w *fleet.Work) bool { return w.State == job.Running })
-		if busy {
-			m.progress = merged(m.progress, fleet.Progress(ctx, c, *list, logsTime), *list)
-		}
-		if busy && time.Since(asked) >= watchUsage {
-			asked = time.Now()
-			if source == nil {
-				source, _ = f.prometheus(ctx, c, o.Prometheus)
-			}
-			if source != nil {
-				if devices, err := source.Devices(ctx, metrics.Query{Namespace: o.fleet(c).Namespace}); err == nil {
-					m.usage = metrics.ByPod(devices)
-				}
-			}
-		}
-		if busy {
-			select {
-			case fresh <- m:
-			case <-ctx.Done():
-				return
-			}
-		}
+		told := fleet.Progress(ctx, c, list, logsTime)
 		select {
+		case news <- func(m *more) { m.progress = merged(m.progress, told, list) }:
 		case <-ctx.Done():
-			return
-		case <-tick.C:
+		}
+	}
+}
+
+// keepUsage asks Prometheus again and again, and gives what it answers.
+func (f *Factory) keepUsage(ctx context.Context, c *client.Client, o jobsOptions, works *atomic.Pointer[[]*fleet.Work], news chan<- func(*more)) {
+	prometheus := f.meter(c, o.Prometheus, o.fleet(c).Namespace, 0)
+	for again := true; again; again = pause(ctx, watchUsage) {
+		if !running(*works.Load()) {
+			continue
+		}
+		answer := prometheus.measure(ctx)
+		select {
+		case news <- func(m *more) { m.usage = metrics.ByPod(answer.Devices) }:
+		case <-ctx.Done():
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package views
 
 import (
-	"fmt"
 	"time"
 )
 
@@ -9,24 +8,17 @@ import (
 // it stays true when nothing changes but the clock; 0 says that it always does.
 func JobsScreen(rows []*JobRow, namespaces bool, foot []Line, o LineOptions, height int) (lines []Line, next time.Duration) {
 	shown := rows
-	if room := height - len(foot) - 2; height > 0 && len(rows)+1 > height-len(foot) { // the names of columns, and the count
-		shown = rows[:min(max(room, 1), len(rows))]
+	if height > 0 {
+		shown = rows[:min(len(rows), height)]
 	}
-	lines = Jobs(shown, namespaces).Lines(o)
-	if hidden := len(rows) - len(shown); hidden > 0 {
-		lines = append(lines, Line{Toned(fmt.Sprintf("… %s more, in a taller window or with --state, -l or --sort-by", Count(int64(hidden))), Dim)})
-	}
+	t := Jobs(shown, namespaces)
+	t.Rows = append(t.Rows, make([][]Cell, len(rows)-len(shown))...) // these are only counted
+	lines = Screen(t, foot, o, height)
 	for _, r := range shown {
 		for _, since := range []time.Time{r.Work.Created, started(r)} {
 			if wait := ageChanges(r.Now.Sub(since)); !since.IsZero() && (next == 0 || wait < next) {
 				next = wait
 			}
-		}
-	}
-	lines = append(lines, foot...)
-	for i := range lines {
-		if o.Width > 0 {
-			lines[i] = lines[i].Cut(o.Width)
 		}
 	}
 	return lines, next

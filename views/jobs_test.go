@@ -105,7 +105,7 @@ func mixedFleet() []*JobRow {
 
 func TestJobsGoldens(t *testing.T) {
 	rows := mixedFleet()
-	if err := SortJobs(rows, "", false); err != nil {
+	if err := SortJobs(rows, ""); err != nil {
 		t.Fatal(err)
 	}
 	short := slices.DeleteFunc(slices.Clone(rows), func(r *JobRow) bool { return len(r.Work.Name) > 100 || r.Work.Name == "" })
@@ -213,31 +213,29 @@ func names(rows []*JobRow) string {
 
 func TestSortJobs(t *testing.T) {
 	for _, c := range []struct {
-		by         string
-		descending bool
-		want       string
+		by, want string
 	}{
-		{"", false, "evil na… long-lo… notebook house-p… too-big llama-7… 推論-ク…  waits-i… held-ba… ate-too… broken fine"},
-		{"gpus", true, "waits-i… too-big llama-7… 推論-ク… held-ba… evil na… notebook house-p… ate-too… broken fine  long-lo…"},
-		{"AGE", false, "evil na… long-lo… notebook house-p… too-big ate-too… broken waits-i… fine llama-7… held-ba… 推論-ク… "},
-		{"util", false, "house-p… llama-7…"},
-		{"util", true, "llama-7… house-p…"},
-		{"metric", false, "fine llama-7… evil na…"},
-		{"progress", true, "house-p… llama-7… evil na…"},
-		{"restarts", true, "推論-ク… ate-too… house-p…"},
-		{"state", false, " evil na… long-lo… house-p… llama-7… 推論-ク… notebook too-big waits-i… held-ba… broken ate-too… fine"},
-		{"memory", true, "llama-7… house-p…"},
-		{"duration", true, "推論-ク… llama-7… ate-too…"},
+		{"", "evil na… long-lo… notebook house-p… too-big llama-7… 推論-ク…  waits-i… held-ba… ate-too… broken fine"},
+		{"-gpus", "waits-i… too-big llama-7… 推論-ク… held-ba… evil na… notebook house-p… ate-too… broken fine  long-lo…"},
+		{"AGE", "evil na… long-lo… notebook house-p… too-big ate-too… broken waits-i… fine llama-7… held-ba… 推論-ク… "},
+		{"util", "house-p… llama-7…"},
+		{"-util", "llama-7… house-p…"},
+		{"metric", "fine llama-7… evil na…"},
+		{"-progress", "house-p… llama-7… evil na…"},
+		{"-restarts", "推論-ク… ate-too… house-p…"},
+		{"state", " evil na… long-lo… house-p… llama-7… 推論-ク… notebook too-big waits-i… held-ba… broken ate-too… fine"},
+		{"-memory", "llama-7… house-p…"},
+		{"-duration", "推論-ク… llama-7… ate-too…"},
 	} {
 		rows := mixedFleet()
-		if err := SortJobs(rows, c.by, c.descending); err != nil {
+		if err := SortJobs(rows, c.by); err != nil {
 			t.Fatal(err)
 		}
 		if got := names(rows); !strings.HasPrefix(got, c.want) {
-			t.Errorf("by %q, descending %t:\n%s\nwant\n%s", c.by, c.descending, got, c.want)
+			t.Errorf("by %q:\n%s\nwant\n%s", c.by, got, c.want)
 		}
 	}
-	if err := SortJobs(nil, "loss", false); err == nil || !strings.Contains(err.Error(), `no column "loss"`) || !strings.Contains(err.Error(), "gpus, type, util") {
+	if err := SortJobs(nil, "loss"); err == nil || !strings.Contains(err.Error(), `no column "loss"`) || !strings.Contains(err.Error(), "gpus, type, util") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -260,7 +258,7 @@ func BenchmarkJobs(b *testing.B) {
 		rows = append(rows, mixed[i%10])
 	}
 	for b.Loop() {
-		if err := SortJobs(rows, "", false); err != nil {
+		if err := SortJobs(rows, ""); err != nil {
 			b.Fatal(err)
 		}
 		Jobs(rows, true).Lines(LineOptions{Width: 200})
