@@ -38,8 +38,8 @@ func newJobsCmd(f *Factory, do func(context.Context, *Factory, jobsOptions) erro
 		Short:   "List training work, whoever started it: state, GPUs, utilisation, progress",
 		GroupID: groupSee,
 		Long: `List training work, whoever started it: everything that holds or asks for an accelerator, under its root owner, be
-that a Job, JobSet, TrainJob, PyTorchJob, RayJob, RayCluster, MPIJob, Volcano Job, Workflow, LeaderWorkerSet, StatefulSet,
-Deployment or a bare Pod, and all Jobs of pipelines. --all adds plain Jobs.
+that a Job, JobSet, TrainJob, PyTorchJob, RayJob, RayCluster, MPIJob, Volcano Job, Workflow, LeaderWorkerSet,
+StatefulSet, Deployment or a bare Pod, and all Jobs of pipelines. --all adds plain Jobs.
 
 What goes on comes first, the newest at the top; then what is suspended; then what has ended, the last to end first.
 STATE has the reason behind a colon, as in Pending:Unschedulable or Failed:OOMKilled. On a terminal columns that do not

@@ -33,7 +33,7 @@ func (p *jobsLog) show(l jobsLook) error {
 	var changed []int
 	for i, r := range rows {
 		was := p.shown[r.Work.UID]
-		if was == nil || was.Work != r.Work && !views.SameJob(was, r) {
+		if was == nil || was.Work != r.Work && !views.SameJob(was, r, p.o.Output.Format != "") {
 			changed = append(changed, i)
 			was = r
 		}

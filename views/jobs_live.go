@@ -49,13 +49,13 @@ func Lost(age time.Duration) Line {
 	return Line{Toned("stale, "+Age(age)+" old; reconnecting", Warn)}
 }
 
-// SameJob says that two rows read the same but for what flows: ages, utilisation and progress.
-func SameJob(a, b *JobRow) bool {
+// SameJob says that two rows read the same, -o wide or not, but for what flows: ages, utilisation and progress.
+func SameJob(a, b *JobRow, wide bool) bool {
 	for _, c := range JobColumns() {
 		switch c.Name {
 		case "AGE", "DURATION", "UTIL", "MEMORY", "PROGRESS", "METRIC":
 		default:
-			if c.Cell(a) != c.Cell(b) {
+			if (wide || !c.Wide) && c.Cell(a) != c.Cell(b) {
 				return false
 			}
 		}

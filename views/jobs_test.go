@@ -264,3 +264,72 @@ func BenchmarkJobs(b *testing.B) {
 		Jobs(rows, true).Lines(LineOptions{Width: 200})
 	}
 }
+
+func TestJobsScreen(t *testing.T) {
+	rows := mixedFleet()
+	if err := SortJobs(rows, ""); err != nil {
+		t.Fatal(err)
+	}
+	foot := []Line{Lost(12 * time.Second)}
+	for height, want := range map[int]int{0: len(rows) + 2, 100: len(rows) + 2, len(rows) + 2: len(rows) + 2, len(rows) + 1: len(rows) + 1, 6: 6, 4: 4, 1: 4} {
+		lines, next := JobsScreen(rows, true, foot, LineOptions{Width: 80}, height)
+		if len(lines) != want || next != time.Second {
+			t.Errorf("%d lines on a screen of %d, want %d; next after %s", len(lines), height, want, next)
+		}
+		if last := lines[len(lines)-1].Text(); last != "stale, 12s old; reconnecting" {
+			t.Errorf("below stands %q", last)
+		}
+		for _, l := range lines {
+			if l.Width() > 80 {
+				t.Errorf("a line takes %d cells: %s", l.Width(), l.Text())
+			}
+		}
+	}
+	lines, _ := JobsScreen(rows, true, nil, LineOptions{Width: 80}, 6)
+	if text := lines[5].Text(); text != "… 9 more, in a taller window or with -l or --sort-by" {
+		t.Errorf("of what does not fit it says %q", text)
+	}
+	if lines, next := JobsScreen(nil, false, nil, LineOptions{}, 10); len(lines) != 1 || next != 0 {
+		t.Errorf("of nothing: %d lines, next after %s", len(lines), next)
+	}
+}
+
+// An age is drawn anew when its text changes, and no sooner.
+func TestAgeChanges(t *testing.T) {
+	for d := time.Duration(0); d < 40*24*time.Hour; d += d/7 + 700*time.Millisecond {
+		wait := ageChanges(d)
+		if Age(d) != Age(d+wait-time.Millisecond) || wait <= 0 {
+			t.Errorf("after %s the age is %s, and %s before %s are over", d, Age(d), Age(d+wait-time.Millisecond), wait)
+		}
+	}
+	for d, want := range map[time.Duration]time.Duration{0: time.Second, 1500 * time.Millisecond: 500 * time.Millisecond, 10 * time.Minute: time.Minute, 9*time.Hour + 50*time.Minute: 10 * time.Minute, -time.Second: time.Second} {
+		if got := ageChanges(d); got != want {
+			t.Errorf("after %s: %s, want %s", d, got, want)
+		}
+	}
+}
+
+func TestSameJob(t *testing.T) {
+	row := func(change func(*JobRow)) *JobRow {
+		r := &JobRow{Work: &fleet.Work{Ref: fleet.Ref{Name: "a"}, State: job.Running, Created: ago(time.Hour)}, Now: jobsNow}
+		change(r)
+		return r
+	}
+	base := row(func(*JobRow) {})
+	for name, c := range map[string]struct {
+		r          *JobRow
+		same, wide bool
+	}{
+		"itself":          {base, true, true},
+		"a later look":    {row(func(r *JobRow) { r.Now = jobsNow.Add(time.Hour) }), true, true},
+		"progress":        {row(func(r *JobRow) { r.Log = told("step 1/2 loss=0.3") }), true, true},
+		"utilisation":     {row(func(r *JobRow) { r.Usage = usage(3, 1, 1) }), true, true},
+		"another reason":  {row(func(r *JobRow) { r.Work.Reason = "CrashLoopBackOff" }), false, false},
+		"another message": {row(func(r *JobRow) { r.Work.Message = "so it is" }), true, false},
+		"more pods":       {row(func(r *JobRow) { r.Work.Ready = 1 }), false, false},
+	} {
+		if same, wide := SameJob(base, c.r, false), SameJob(base, c.r, true); same != c.same || wide != c.wide {
+			t.Errorf("%s: %t, wide %t", name, same, wide)
+		}
+	}
+}
