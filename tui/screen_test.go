@@ -18,7 +18,7 @@ import (
 	"github.com/kubectl-ml/kubectl-ml/views"
 )
 
-// screen is a live tree on a virtual terminal.
+// screen is a program on a virtual terminal.
 type screen struct {
 	t        *testing.T
 	emulator *vt.SafeEmulator
@@ -29,13 +29,25 @@ type screen struct {
 
 func newScreen(t *testing.T, live Live, width, height int) *screen {
 	t.Helper()
+	return onScreen(t, width, height, func(terminal io.ReadWriter, env []string, options ...tea.ProgramOption) *tea.Program {
+		live.In, live.Out, live.Env = terminal, terminal, env
+		return live.program(t.Context(), options...)
+	})
+}
+
+// onScreen runs a program that is built for a terminal.
+func onScreen(t *testing.T, width, height int, build func(io.ReadWriter, []string, ...tea.ProgramOption) *tea.Program) *screen {
+	t.Helper()
 	s := &screen{t: t, emulator: vt.NewSafeEmulator(width, height), ended: make(chan struct{})}
 	if _, err := s.emulator.Write([]byte("\x1b[20h")); err != nil { // a line feed is a new line
 		t.Fatal(err)
 	}
 	// Its WriteString is not the locked one: only Write may be seen.
-	live.In, live.Out, live.Env = s.emulator, struct{ io.Writer }{s.emulator}, []string{"TERM=xterm-256color"}
-	s.program = live.program(t.Context(), tea.WithWindowSize(width, height))
+	terminal := struct {
+		io.Reader
+		io.Writer
+	}{s.emulator, s.emulator}
+	s.program = build(terminal, []string{"TERM=xterm-256color"}, tea.WithWindowSize(width, height))
 	go func() {
 		defer close(s.ended)
 		var err error
