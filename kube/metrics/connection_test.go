@@ -277,3 +277,61 @@ func direct(t *testing.T, url string) *Source {
 	}
 	return s
 }
+
+// places are candidates at servers.
+func places(t *testing.T, handlers ...http.HandlerFunc) []candidate {
+	t.Helper()
+	var list []candidate
+	for i, h := range handlers {
+		server := httptest.NewServer(h)
+		t.Cleanup(server.Close)
+		one, err := explicit(t.Context(), nil, server.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		one[0].where = strconv.Itoa(i)
+		list = append(list, one...)
+	}
+	return list
+}
+
+func TestFirstOf(t *testing.T) {
+	good := say(200, jsonType, answer(`{} 3`))
+	empty := say(200, jsonType, answer())
+	bad := say(503, "text/plain", "starting")
+	slow := func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case <-time.After(200 * time.Millisecond):
+			good(w, r)
+		case <-r.Context().Done():
+		}
+	}
+	for name, c := range map[string]struct {
+		list []http.HandlerFunc
+		want string
+		most time.Duration
+	}{
+		"the best":                             {[]http.HandlerFunc{good, good, hang}, "0", probeGrace},
+		"the best, though slower":              {[]http.HandlerFunc{bad, slow, good}, "1", probeGrace},
+		"one that hangs is not waited for":     {[]http.HandlerFunc{hang, good}, "1", probeTimeout},
+		"one that watches nothing is the last": {[]http.HandlerFunc{empty, bad, slow}, "2", probeGrace},
+		"better than none":                     {[]http.HandlerFunc{bad, empty}, "1", probeGrace},
+	} {
+		start := time.Now()
+		s, err := firstOf(t.Context(), nil, places(t, c.list...), nil)
+		if err != nil || s.Where() != c.want || time.Since(start) > c.most+2*time.Second {
+			t.Errorf("%s: %+v (%v) after %s", name, s, err, time.Since(start))
+		}
+	}
+
+	_, err := firstOf(t.Context(), nil, places(t, bad, bad, bad, bad, bad, bad, good, good), []Attempt{{"before", errFor(t)}})
+	var none *NotFoundError
+	if !errors.As(err, &none) || len(none.Tried) != 1+maxProbes || none.Left != 2 || none.Tried[0].Where != "before" || none.Tried[1].Where != "0" {
+		t.Errorf("%v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(50*time.Millisecond, cancel)
+	if _, err := firstOf(ctx, nil, places(t, hang), nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+}
