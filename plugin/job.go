@@ -1,10 +1,8 @@
 package plugin
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -56,13 +54,13 @@ func runJob(ctx context.Context, f *Factory, o jobOptions) error {
 	if err != nil {
 		return err
 	}
-	devices := f.devicesSoon(ctx, c, o.Prometheus, w.Namespace)
+	measured := f.meter(c, o.Prometheus, w.Namespace, 0).ask(ctx)
 	d := fleet.Describe(ctx, c, w)
 	f.problems(d.Problems)
 	if !o.Output.table() {
 		return f.one(o.Output, workItem(w, d))
 	}
-	lines := views.DescribeWork(d, metrics.ByPod(<-devices), f.Now(), f.layout(o.Output))
+	lines := views.DescribeWork(d, metrics.ByPod(measured().Devices), f.Now(), f.layout(o.Output))
 	if err := f.lines(lines); err != nil {
 		return err
 	}
@@ -135,21 +133,3 @@ func addPrometheus(c *cobra.Command, where *string) {
 
 // metricsTime is how long a verb waits for Prometheus before it goes without.
 const metricsTime = 2 * time.Second
-
-// devicesSoon asks Prometheus for the accelerators while the caller reads other things. There is one answer, which is
-// nil when there is no Prometheus or it is slow.
-func (f *Factory) devicesSoon(ctx context.Context, c *client.Client, where, namespace string) <-chan []metrics.Device {
-	out := make(chan []metrics.Device, 1)
-	go func() {
-		ctx, cancel := context.WithTimeout(ctx, metricsTime)
-		defer cancel()
-		source, err := metrics.Find(ctx, c, metrics.Options{URL: strings.TrimSpace(cmp.Or(where, f.Getenv("KUBECTL_ML_PROMETHEUS")))})
-		if err != nil {
-			out <- nil
-			return
-		}
-		devices, _ := source.Devices(ctx, metrics.Query{Namespace: namespace})
-		out <- devices
-	}()
-	return out
-}
