@@ -112,7 +112,7 @@ func nodesOf(nodes []*Node, cs claims, unseen bool, pods ...[]*Pod) []*Node {
 	for _, n := range nodes {
 		full := *n
 		full.offer(cs.nodes[n.Name])
-		if full.Total == 0 {
+		if full.Total == 0 && full.Capacity == 0 {
 			continue
 		}
 		if full.Used = full.whole(used[n.Name]); unseen {
