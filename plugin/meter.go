@@ -39,6 +39,12 @@ type measurement struct {
 // errUnheard says that Prometheus was not waited for any longer.
 var errUnheard = errors.New("Prometheus did not answer in time") //nolint:revive,staticcheck // it begins with a name
 
+// errHalf says that it told of now only.
+var errHalf = errors.New("Prometheus is slow: BUSY is of this moment, where it else is a mean") //nolint:revive,staticcheck // it begins with a name
+
+// lastWords is how long a question that was given up may take to say what it has.
+const lastWords = 200 * time.Millisecond
+
 // ask begins to ask. The function it returns is called when everything else is read, and waits for metricsTime at most.
 func (m *meter) ask(ctx context.Context) func() measurement {
 	ctx, cancel := context.WithCancel(ctx)
@@ -50,8 +56,17 @@ func (m *meter) ask(ctx context.Context) func() measurement {
 		case got := <-out:
 			return got
 		case <-time.After(metricsTime):
-			return measurement{Err: errUnheard}
 		}
+		cancel()
+		select {
+		case got := <-out:
+			if len(got.Devices) > 0 {
+				got.Err = errHalf
+				return got
+			}
+		case <-time.After(lastWords):
+		}
+		return measurement{Err: errUnheard}
 	}
 }
 

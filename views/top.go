@@ -32,8 +32,8 @@ func TopJobs(namespaces bool, now time.Time) List[*fleet.WorkUsage] {
 			}
 			return SortKey{Number: now.Sub(*u.HeldSince).Seconds(), Known: true}
 		}},
-		idleColumn(Column{Name: "IDLE", Drop: 3}, func(u row) *int64 { return u.Idle }),
-		ListColumn[row]{Column{Name: "NOTES", Min: 12, Max: 60, Drop: 1}, workNotes, func(u row) SortKey {
+		idleColumn(Column{Name: "IDLE", Drop: 7}, func(u row) *int64 { return u.Idle }),
+		ListColumn[row]{Column{Name: "NOTES", Min: 16, Max: 60, Drop: 1}, workNotes, func(u row) SortKey {
 			text := workNotes(u).Text
 			return SortKey{Text: text, Known: text != ""}
 		}},
@@ -66,12 +66,11 @@ func workNotes(u *fleet.WorkUsage) Cell {
 	if x := xids(u.Devices); x != "" {
 		add(Bad, x)
 	}
-	if u.State != job.Running || u.Reason != "" {
-		state := u.State
-		if u.Reason != "" && u.Reason != u.State {
-			state += ":" + u.Reason
-		}
-		add(workTone(u.State), state)
+	switch {
+	case u.Reason != "":
+		add(workTone(u.State), u.Reason)
+	case u.State != job.Running:
+		add(workTone(u.State), u.State)
 	}
 	return Toned(strings.Join(parts, ", "), tone)
 }
@@ -95,7 +94,7 @@ func TopNodes() List[*fleet.NodeUsage] {
 	of := func(u row) *metrics.Usage { return &u.Usage }
 	return List[row]{
 		textColumn(Column{Name: "NAME", Min: 24}, func(u row) string { return u.Name }),
-		textColumn(Column{Name: "PRODUCT", Min: 14, Drop: 6}, func(u row) string { return ShortProduct(u.Product) }),
+		textColumn(Column{Name: "PRODUCT", Min: 14, Drop: 2}, func(u row) string { return ShortProduct(u.Product) }),
 		countColumn(Column{Name: "TOTAL"}, func(u row) int64 { return u.Total }),
 		numberColumn(Column{Name: "HELD"}, func(u row) *float64 { return countOrNil(u.Held) }, plainCount),
 		freeColumn("FREE"),
@@ -103,7 +102,7 @@ func TopNodes() List[*fleet.NodeUsage] {
 		memoryColumn(of),
 		powerColumn(of),
 		temperatureColumn(Column{Name: "TEMP", Drop: 3}, of),
-		countColumn(Column{Name: "PODS", Drop: 7}, func(u row) int64 { return int64(len(u.Pods)) }),
+		countColumn(Column{Name: "PODS", Drop: 8}, func(u row) int64 { return int64(len(u.Pods)) }),
 		ListColumn[row]{Column{Name: "NOTES", Min: 12, Max: 60, Drop: 1}, nodeNotes, func(u row) SortKey {
 			text := nodeNotes(u).Text
 			return SortKey{Text: text, Known: text != ""}
