@@ -209,6 +209,9 @@ func exitRule(e *Evidence) []Cause {
 	if _, ok := e.logOf(c); ok {
 		k = k.cure("read more of its log", e.logsCommand(c))
 	}
+	if c.stopped() {
+		return []Cause{k.cures(e.again("start it again"))}
+	}
 	return []Cause{k.cures(e.again("when it is mended, start it again"))}
 }
 

@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -41,7 +42,7 @@ func Why(ctx context.Context, c *client.Client, arg string, o Options) (Diagnosi
 	w, err := fleet.Find(s.Works, arg)
 	if err != nil {
 		if w = ofRun(s.Works, arg); w == nil {
-			return Diagnosis{}, err
+			return Diagnosis{}, g.orUnseen(err, s.Problems)
 		}
 	}
 	e := g.evidence(ctx, []*fleet.Work{w})
@@ -59,6 +60,9 @@ func All(ctx context.Context, c *client.Client, namespace string, o Options) ([]
 	s, err := g.first(ctx)
 	if err != nil {
 		return nil, nil, err
+	}
+	for _, p := range s.Problems {
+		g.failed(p.Resource, p.Err)
 	}
 	works := slices.DeleteFunc(slices.Clone(s.Works), func(w *fleet.Work) bool { return !troubled(w) })
 	slices.SortStableFunc(works, func(a, b *fleet.Work) int { return b.Created.Compare(a.Created) })
@@ -157,10 +161,18 @@ func (g *gatherer) failed(what string, err error) bool {
 	if apierrors.IsNotFound(err) || apierrors.IsMethodNotSupported(err) {
 		return true
 	}
-	text := g.c.Explain("", err).Error()
-	text, _, _ = strings.Cut(text, "\n")
-	g.unknown(what + ": " + strings.TrimPrefix(text, ": "))
+	g.unknown(what + ": " + g.said(err))
 	return true
+}
+
+// said is an error in one line, without what was being done.
+func (g *gatherer) said(err error) string {
+	var e *client.Error
+	if errors.As(g.c.Explain("", err), &e) {
+		return e.What
+	}
+	text, _, _ := strings.Cut(err.Error(), "\n")
+	return text
 }
 
 // first reads what the diagnosis of any work needs, all at once.
@@ -200,13 +212,15 @@ func (g *gatherer) first(ctx context.Context) (*fleet.Snapshot, error) {
 		}
 	})
 	tasks.Wait()
-	if err != nil {
-		return nil, err
+	return s, err
+}
+
+// orUnseen adds to an error which kinds could not be looked through.
+func (g *gatherer) orUnseen(err error, problems []fleet.Problem) error {
+	for _, p := range problems {
+		err = fmt.Errorf("%w\n  %s could not be looked through: %s", err, p.Resource, g.said(p.Err))
 	}
-	for _, p := range s.Problems {
-		g.failed(p.Resource, p.Err)
-	}
-	return s, nil
+	return err
 }
 
 // readNodes adds up what is free on every node.
@@ -230,8 +244,7 @@ func (g *gatherer) readNodes(ctx context.Context) {
 		})
 	})
 	tasks.Wait()
-	g.failed("the nodes, so what is free on them", nodesErr)
-	if podsErr != nil {
+	if !g.failed("the nodes, so what is free on them", nodesErr) {
 		g.failed("what the pods of other namespaces hold, so what is free on the nodes", podsErr)
 	}
 	for i := range bound {
@@ -314,11 +327,9 @@ func inNamespace[T any, P interface {
 	return out
 }
 
-// readBusy asks how busy the accelerators are that a waiting work could use, if another holds them.
+// readBusy asks how busy the accelerators are that a waiting work could use, where others hold them.
 func (g *gatherer) readBusy(ctx context.Context, list []*Evidence) {
-	if g.o.Busy == nil || g.cluster == nil || !g.cluster.HeldKnown || !slices.ContainsFunc(list, func(e *Evidence) bool {
-		return slices.ContainsFunc(e.schedulable(), func(p *corev1.Pod) bool { return requests(&p.Spec).accelerator() != "" })
-	}) {
+	if g.o.Busy == nil || !slices.ContainsFunc(list, (*Evidence).waitsForHolders) {
 		return
 	}
 	busy, err := g.o.Busy(ctx)
@@ -327,4 +338,13 @@ func (g *gatherer) readBusy(ctx context.Context, list []*Evidence) {
 		g.unknown("how busy the accelerators are that others hold: " + text)
 	}
 	g.cluster.Busy = busy
+}
+
+// waitsForHolders says whether a pod waits for accelerators that others hold.
+func (e *Evidence) waitsForHolders() bool {
+	return e.Cluster != nil && slices.ContainsFunc(e.schedulable(), func(p *corev1.Pod) bool {
+		a := compute(e.Cluster, &p.Spec, e.volumes(&p.Spec))
+		_, kind, ok := e.shortage(&a)
+		return ok && kind == BlockTaken && a.gpu != ""
+	})
 }

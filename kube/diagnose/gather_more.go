@@ -58,16 +58,11 @@ func (g *gatherer) readReferences(ctx context.Context, list []*Evidence) {
 			case apierrors.IsNotFound(err):
 				n.e.Exists[n.ref] = false
 			default:
-				n.e.minor = append(n.e.minor, "whether "+n.ref+" exists: "+firstLineOf(g.c.Explain("", err)))
+				n.e.minor = append(n.e.minor, "whether "+n.ref+" exists: "+g.said(err))
 			}
 		})
 	}
 	tasks.Wait()
-}
-
-func firstLineOf(err error) string {
-	text, _, _ := strings.Cut(err.Error(), "\n")
-	return text
 }
 
 const (

@@ -113,6 +113,11 @@ func (g *gatherer) place(ctx context.Context, ns string, k *Kueue) {
 		}
 		return
 	}
+	k.readPlace(text)
+}
+
+// readPlace reads a PendingWorkloadsSummary.
+func (k *Kueue) readPlace(text []byte) {
 	var summary struct {
 		Items []struct {
 			Metadata               metav1.ObjectMeta

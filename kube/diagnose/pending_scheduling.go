@@ -134,21 +134,11 @@ func (e *Evidence) roomNow(a *arithmetic, p *corev1.Pod, v verdict) []Cause {
 		}
 		return nil // the rule of schedulers that are not there says more
 	}
-	if slices.ContainsFunc(v.reasons, func(r reason) bool { return !known(r.text) || !isComputed(r.text) }) {
+	if slices.ContainsFunc(v.reasons, func(r reason) bool { i := tableRow(r.text); return i < 0 || !schedulerReasons[i].computed }) {
 		return nil
 	}
 	c := cause(Likely, "RoomNow", "there is room for it by now: the scheduler tries again by itself, at the latest after five minutes")
 	return []Cause{c.because("nodes that would take it: "+some(names(fits), mostNames), v.line()).cure("wait, and ask again", "kubectl ml why "+e.Work.KindName())}
-}
-
-// known and isComputed say whether the scheduler's reason is in the table, and is one that the arithmetic covers.
-func known(text string) bool {
-	return slices.ContainsFunc(schedulerReasons, func(s said) bool { return strings.Contains(text, s.text) })
-}
-
-func isComputed(text string) bool {
-	i := slices.IndexFunc(schedulerReasons, func(s said) bool { return strings.Contains(text, s.text) })
-	return i >= 0 && schedulerReasons[i].computed
 }
 
 // otherwise are nodes with room that something else keeps the pod from.

@@ -32,15 +32,15 @@ func (e *Evidence) cronJob() string {
 // change is how to change what the pods are made of; what says it as an order: "set gpus to at most 8".
 func (e *Evidence) change(what string) Remedy {
 	if _, stage, ok := e.stage(); ok {
-		return Remedy{fmt.Sprintf("%s; do so in stage %s of the pipeline file and start it anew", what, stage), "kubectl ml run --from " + stage}
+		return Remedy{fmt.Sprintf("%s (in stage %s of the pipeline file, then start it anew)", what, stage), "kubectl ml run --from " + stage}
 	}
 	if slices.Contains(replaceable, e.Work.Kind) {
-		return Remedy{what + "; do so in its pod template", "kubectl edit " + e.Work.KindName()}
+		return Remedy{what + " (in its pod template)", "kubectl edit " + e.Work.KindName()}
 	}
 	if name := e.cronJob(); name != "" {
-		return Remedy{what + "; do so in the CronJob, for its next start", "kubectl edit cronjob/" + name}
+		return Remedy{what + " (in the CronJob, for its next start)", "kubectl edit cronjob/" + name}
 	}
-	return Remedy{fmt.Sprintf("%s; do so in its manifest and replace it, as the pods of a %s cannot be changed in place", what, e.Work.Kind), "kubectl replace --force -f FILE"}
+	return Remedy{what + " (in its manifest, then replace it)", "kubectl replace --force -f FILE"}
 }
 
 // again is how to start the same work once more.

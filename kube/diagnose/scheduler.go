@@ -1,6 +1,7 @@
 package diagnose
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -105,7 +106,8 @@ type said struct {
 	what, cure, command string
 }
 
-// schedulerReasons are the texts of the scheduler's plugins (pkg/scheduler/framework/plugins of Kubernetes).
+// schedulerReasons are the texts of the scheduler's plugins (pkg/scheduler/framework/plugins of Kubernetes). A node
+// reports the first plugin that refuses it: those that ask last stand first, for their nodes come nearest.
 var schedulerReasons = []said{
 	{text: "didn't match pod anti-affinity rules", code: "PodAntiAffinity", title: "its pod anti-affinity keeps it away from nodes where the named pods run", what: "relax podAntiAffinity (prefer instead of require)"},
 	{text: "didn't satisfy existing pods anti-affinity rules", code: "PodAntiAffinity", title: "pods that run there do not want it beside them (their anti-affinity)", what: "change its labels so that their anti-affinity does not match"},
@@ -130,13 +132,18 @@ var schedulerReasons = []said{
 	{text: "to appear in scheduling queue", code: "GangIncomplete", title: "its gang is not complete: too few of its pods exist, or its PodGroup is missing"},
 	{text: "minCount", code: "GangDoesNotFit", title: "not all pods of its gang fit at once"},
 	{text: "to meet quorum", code: "GangIncomplete", title: "its gang is not complete"},
+	{text: "Insufficient ", code: "InsufficientResource", title: "nodes have too little free", computed: true, what: "ask for less, or wait until others have ended; it asks for more than is free on any one node"},
 	{text: "Too many pods", code: "TooManyPods", title: "the nodes have as many pods as they may", computed: true, cure: "wait for pods to end, or add nodes"},
 	{text: "untolerated taint", code: "TaintNotTolerated", title: "nodes have taints that it does not tolerate", computed: true, what: "add a toleration for the taint"},
 	{text: "had taints that the pod didn't tolerate", code: "TaintNotTolerated", title: "nodes have taints that it does not tolerate", computed: true, what: "add a toleration for the taint"},
 	{text: "didn't match Pod's node affinity/selector", code: "SelectorMatchesNone", title: "its nodeSelector or node affinity does not match nodes", computed: true, what: "change nodeSelector or node affinity"},
 	{text: "were unschedulable", code: "NodesCordoned", title: "nodes are cordoned", computed: true, cure: "see which", command: "kubectl get nodes"},
 	{text: "had unknown conditions", code: "NodesNotReady", title: "nodes are not ready", computed: true, cure: "see which", command: "kubectl get nodes"},
-	{text: "Insufficient ", code: "InsufficientResource", title: "nodes have too little free", computed: true, what: "ask for less, or wait until others have ended; it asks for more than is free on any one node"},
+}
+
+// tableRow is where a reason stands in the table, -1 when it does not.
+func tableRow(text string) int {
+	return slices.IndexFunc(schedulerReasons, func(s said) bool { return strings.Contains(text, s.text) })
 }
 
 // schedulerRule makes causes of what the scheduler says and the arithmetic does not know. Without the arithmetic it is
@@ -147,8 +154,9 @@ func schedulerRule(e *Evidence) []Cause {
 	for _, p := range e.schedulable() {
 		v := e.verdictOn(p)
 		computed := e.explained(&p.Spec)
+		slices.SortStableFunc(v.reasons, func(a, b reason) int { return cmp.Compare(tableRow(a.text), tableRow(b.text)) })
 		for _, r := range v.reasons {
-			i := slices.IndexFunc(schedulerReasons, func(s said) bool { return strings.Contains(r.text, s.text) })
+			i := tableRow(r.text)
 			if i < 0 || seen[schedulerReasons[i].code+r.text] || schedulerReasons[i].computed && computed {
 				continue
 			}
