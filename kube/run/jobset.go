@@ -100,7 +100,7 @@ func jobSetFact(s *jobSet, jobs []*batchv1.Job, pods map[string][]*corev1.Pod) j
 		}
 		f.State, f.Finished = job.Failed, finishedAt(failed)
 		if s.Status.Restarts > 0 {
-			f.Message += fmt.Sprintf(" (after %d restarts of all ranks)", s.Status.Restarts)
+			f.Message += fmt.Sprintf(" (all ranks were started %d times)", s.Status.Restarts+1)
 		}
 	case completed != nil && completed.Status == metav1.ConditionTrue:
 		f.State, f.Reason, f.Message, f.Finished = job.Succeeded, "", "", finishedAt(completed)
