@@ -36,6 +36,7 @@ Templates:
   blank         one stage, with every common field explained (the default)
   house-prices  a small regression from raw rows to a judged model, with scikit-learn
   pytorch-gpu   training with torchrun on several GPUs, with checkpoints
+  distributed   training on several pods, without any framework
 
 --from takes an existing Job, CronJob or Deployment: the pipeline runs that file as it is.`,
 		Example: `  kubectl ml init house-prices
