@@ -20,7 +20,7 @@ import (
 	"github.com/kubectl-ml/kubectl-ml/kube/job/safetext"
 )
 
-// maxAnswer bounds what is read of one answer: some hundred thousand series.
+// maxAnswer is the limit of a connection: some hundred thousand series.
 const maxAnswer = 64 << 20
 
 const nameAnother = "name the right one with --prometheus URL or NAMESPACE/SERVICE:PORT"
@@ -31,6 +31,8 @@ type connection struct {
 	api.Client // for URL
 	http       *http.Client
 	where      string
+	// limit is how much is read of one answer, in bytes.
+	limit int64
 	// header is sent with each request.
 	header http.Header
 	// cluster explains refusals of the API server; nil when the way does not lead through it.
@@ -48,7 +50,7 @@ func (c *connection) Do(ctx context.Context, req *http.Request) (*http.Response,
 		return nil, nil, err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	body, err := readAll(resp)
+	body, err := c.readAll(resp)
 	if err != nil {
 		return resp, nil, err
 	}
@@ -70,7 +72,7 @@ func (c *connection) open(get *http.Request) (io.ReadCloser, error) {
 		return resp.Body, nil
 	}
 	defer func() { _ = resp.Body.Close() }()
-	body, err := readAll(resp)
+	body, err := c.readAll(resp)
 	if err == nil {
 		err = c.judge(resp, body)
 	}
@@ -90,21 +92,21 @@ func (c *connection) send(get *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-func readAll(resp *http.Response) ([]byte, error) {
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+func (c *connection) readAll(resp *http.Response) ([]byte, error) {
+	body, err := io.ReadAll(io.LimitReader(resp.Body, c.limit+1))
 	switch {
 	case err != nil && resp.Request.Context().Err() != nil:
 		return nil, resp.Request.Context().Err()
 	case err != nil:
 		return nil, fmt.Errorf("read the answer: %w", err)
-	case len(body) > maxAnswer:
-		return nil, tooLarge()
+	case int64(len(body)) > c.limit:
+		return nil, c.tooLarge()
 	}
 	return body, nil
 }
 
-func tooLarge() error {
-	return &client.Error{What: fmt.Sprintf("its answer is larger than %d MiB", maxAnswer>>20), Hint: "ask for less: one namespace with -n"}
+func (c *connection) tooLarge() error {
+	return &client.Error{What: fmt.Sprintf("its answer is larger than %d MiB", c.limit>>20), Hint: "ask for less: one namespace with -n"}
 }
 
 // asGet moves the form of a POST into the URL.

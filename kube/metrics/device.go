@@ -31,7 +31,7 @@ type Device struct {
 	Power, Temperature float64
 	// XID is the last error that the driver reported (DCGM_FI_DEV_XID_ERRORS), 0 for none, NaN when not exported.
 	XID float64
-	// At is when the exporter was last asked; where Prometheus does not tell, when Prometheus was.
+	// At is when the exporter was last asked; zero where Prometheus does not keep that.
 	At time.Time
 }
 

@@ -88,6 +88,6 @@ func newSource(base *url.URL, hc *http.Client, ask connection) (*Source, error) 
 	if err != nil {
 		return nil, err
 	}
-	ask.Client, ask.http = under, hc
+	ask.Client, ask.http, ask.limit = under, hc, maxAnswer
 	return &Source{api: promv1.NewAPI(&ask), conn: &ask, where: ask.where}, nil
 }

@@ -41,13 +41,13 @@ func (s *Source) each(ctx context.Context, expr string, f func(sample)) error {
 		return explain("ask Prometheus "+s.where, err)
 	}
 	defer func() { _ = body.Close() }()
-	bounded := &io.LimitedReader{R: body, N: maxAnswer}
+	bounded := &io.LimitedReader{R: body, N: s.conn.limit}
 	warnings, err := readVector(bounded, f)
 	switch {
 	case ctx.Err() != nil:
 		err = ctx.Err()
 	case err != nil && bounded.N <= 0:
-		err = tooLarge()
+		err = s.conn.tooLarge()
 	}
 	switch {
 	case err != nil:
