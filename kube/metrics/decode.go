@@ -186,6 +186,9 @@ func (r *reading) device() Device {
 		d.MemoryTotal = v[memoryUsed] + v[memoryRest]
 	}
 	d.Power, d.Temperature, d.XID = v[power], v[temperature], v[xid]
+	if bits := v[throttle]; bits >= 0 && bits < 1<<53 {
+		d.Throttle = new(uint64(bits))
+	}
 	return d
 }
 

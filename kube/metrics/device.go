@@ -31,6 +31,9 @@ type Device struct {
 	Power, Temperature float64
 	// XID is the last error that the driver reported (DCGM_FI_DEV_XID_ERRORS), 0 for none, NaN when not exported.
 	XID float64
+	// Throttle is why its clock is held down, as bits of nvmlClocksEventReasons (DCGM_FI_DEV_CLOCKS_EVENT_REASONS, which
+	// dcgm-exporter exports only when told so); nil when not exported.
+	Throttle *uint64
 	// At is when the exporter was last asked; zero where Prometheus does not keep that.
 	At time.Time
 }
@@ -44,6 +47,33 @@ func (d *Device) ID() string {
 		return d.UUID + "/" + d.Part
 	}
 	return d.Instance + "/" + d.Index + "/" + d.Part
+}
+
+// throttle is Throttled as JSON has it: left out when not exported, else a list that may be empty.
+func (d *Device) throttle() *[]string {
+	if d.Throttle == nil {
+		return nil
+	}
+	list := append([]string{}, d.Throttled()...)
+	return &list
+}
+
+// Throttled are the reasons for which the clock of a loaded device is held down: power cap, heat, power brake, hardware.
+// That a device is idle, or its clock set by an administrator, is none.
+func (d *Device) Throttled() []string {
+	if d.Throttle == nil {
+		return nil
+	}
+	var out []string
+	for _, r := range []struct {
+		bits uint64
+		text string
+	}{{0x04, "power cap"}, {0x20 | 0x40, "heat"}, {0x80, "power brake"}, {0x08, "hardware"}} {
+		if *d.Throttle&r.bits != 0 {
+			out = append(out, r.text)
+		}
+	}
+	return out
 }
 
 // MarshalJSON leaves out what is not known: JSON has no NaN.
@@ -65,10 +95,11 @@ func (d Device) MarshalJSON() ([]byte, error) {
 		Power       *float64  `json:"power,omitempty"`
 		Temperature *float64  `json:"temperature,omitempty"`
 		XID         *float64  `json:"xid,omitempty"`
+		Throttle    *[]string `json:"throttle,omitempty"`
 		At          time.Time `json:"at,omitzero"`
 	}{
 		d.Namespace, d.Pod, d.Container, d.Node, d.Index, d.UUID, d.Model, d.Part, d.Profile,
-		known(d.Busy), known(d.Mean), known(d.MemoryUsed), known(d.MemoryTotal), known(d.Power), known(d.Temperature), known(d.XID), d.At,
+		known(d.Busy), known(d.Mean), known(d.MemoryUsed), known(d.MemoryTotal), known(d.Power), known(d.Temperature), known(d.XID), d.throttle(), d.At,
 	})
 }
 

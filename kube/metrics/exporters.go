@@ -14,6 +14,7 @@ const (
 	power
 	temperature
 	xid
+	throttle
 	fields
 )
 
@@ -45,6 +46,8 @@ func exported() []series {
 		{metric: "DCGM_FI_DEV_POWER_USAGE", field: power, factor: 1},
 		{metric: "DCGM_FI_DEV_GPU_TEMP", field: temperature, factor: 1},
 		{metric: "DCGM_FI_DEV_XID_ERRORS", field: xid, factor: 1},
+		{metric: "DCGM_FI_DEV_CLOCKS_EVENT_REASONS", field: throttle, factor: 1},
+		{metric: "DCGM_FI_DEV_CLOCK_THROTTLE_REASONS", field: throttle, factor: 1}, // its name before DCGM 3.3
 
 		{metric: "gpu_gfx_activity", field: busy, factor: 1},
 		{metric: "gpu_used_vram", field: memoryUsed, factor: mib},
