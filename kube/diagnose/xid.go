@@ -60,6 +60,9 @@ var xids = map[int]xid{
 	154: {"the driver says how the GPU recovers: a reset, or a reboot of the node", xidHardware},
 }
 
+// XID is what a code of NVIDIA's driver means; empty when it is not in the table.
+func XID(code int) string { return xids[code].text }
+
 // xidText finds "NVRM: Xid (PCI:0000:3b:00): 79, pid=..., GPU has fallen off the bus." and what others make of it: "XID
 // 79", "Xid error 31".
 var xidText = regexp.MustCompile(`(?i)\bxid(?:\s*\(([^)]*)\))?(?:\s+errors?)?[\s:=#]+(\d{1,3})\b(?:[,:]?\s*(.*))?`)
