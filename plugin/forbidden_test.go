@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/kubectl-ml/kubectl-ml/kube/kubetest"
+	"github.com/kubectl-ml/kubectl-ml/kube/pipeline"
 	"github.com/kubectl-ml/kubectl-ml/kube/run"
 )
 
@@ -24,11 +25,19 @@ const engineer = "ml-engineer"
 
 // engineerRules are what a person needs beyond the rights of a driver: to apply, to delete and to read logs.
 func engineerRules() []rbacv1.PolicyRule {
-	return append(run.DriverRules(&run.Record{}),
+	return append(driverRules(),
 		rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"configmaps"}, Verbs: []string{"patch", "delete"}},
 		rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods/log"}, Verbs: []string{"get"}},
 		rbacv1.PolicyRule{APIGroups: []string{"batch"}, Resources: []string{"cronjobs"}, Verbs: []string{"get", "list", "create", "patch", "delete"}},
 	)
+}
+
+// driverRules are those of a driver of a run that needs all there are.
+func driverRules() []rbacv1.PolicyRule {
+	stages := []pipeline.PlannedStage{{Selected: true}, {Selected: true}}
+	stages[0].Replicas, stages[0].Framework = 2, pipeline.FrameworkMPI
+	stages[1].Replicas, stages[1].Engine = 2, pipeline.EngineJobSet
+	return run.DriverRules(&run.Record{Plan: pipeline.Plan{Stages: stages}})
 }
 
 // lacking returns the rules but for one verb on one resource.
@@ -119,16 +128,28 @@ var missingRights = map[string]refusals{
 		"run": "start the run: forbidden: needs list jobs.batch", "status": "list the jobs of run p-b: forbidden: needs list jobs.batch",
 		"cancel": "needs list jobs.batch",
 	},
-	"watch jobs":                    {},
-	"create jobs":                   {"run": "start the run: forbidden: needs create jobs.batch"},
-	"patch jobs":                    {},
-	"delete jobs":                   {"cancel": "run p-b is marked as cancelled, and nothing new starts, but its Jobs could not be ended: end job p-b-train: forbidden: needs delete jobs.batch"},
-	"get pods":                      {},
-	"list pods":                     {"run": "start the run: forbidden: needs list pods in namespace", "logs": "read the logs of p-b: forbidden: needs list pods"},
-	"watch pods":                    {},
-	"get deployments":               {"run": "start the run: forbidden: needs get deployments.apps"},
-	"create deployments":            {"run": "start the run: forbidden: needs create deployments.apps"},
-	"patch deployments":             {"run": "start the run: forbidden: needs patch deployments.apps"},
+	"watch jobs":         {},
+	"create jobs":        {"run": "start the run: forbidden: needs create jobs.batch"},
+	"patch jobs":         {},
+	"delete jobs":        {"cancel": "run p-b is marked as cancelled, and nothing new starts, but its Jobs could not be ended: end job p-b-train: forbidden: needs delete jobs.batch"},
+	"get pods":           {},
+	"list pods":          {"run": "start the run: forbidden: needs list pods in namespace", "logs": "read the logs of p-b: forbidden: needs list pods"},
+	"watch pods":         {},
+	"get deployments":    {"run": "start the run: forbidden: needs get deployments.apps"},
+	"create deployments": {"run": "start the run: forbidden: needs create deployments.apps"},
+	"patch deployments":  {"run": "start the run: forbidden: needs patch deployments.apps"},
+	"create services":    {"run": "start the run: forbidden: needs create services in namespace"},
+	"patch services":     {},
+	"create secrets":     {"run": "start the run: forbidden: needs create secrets in namespace"},
+	"get jobsets":        {},
+	"list jobsets": {
+		"run": "start the run: forbidden: needs list jobsets.jobset.x-k8s.io", "status": "list the jobsets of run p-b: forbidden: needs list jobsets.jobset.x-k8s.io",
+		"cancel": "needs list jobsets.jobset.x-k8s.io",
+	},
+	"watch jobsets":                 {},
+	"create jobsets":                {"run": "start the run: forbidden: needs create jobsets.jobset.x-k8s.io"},
+	"patch jobsets":                 {},
+	"delete jobsets":                {"cancel": "run p-b is marked as cancelled, and nothing new starts, but its Jobs could not be ended: end job p-b-train: forbidden: needs delete jobsets.jobset.x-k8s.io"},
 	"get persistentvolumeclaims":    {},
 	"create persistentvolumeclaims": {"run": "create the workspace claim data: forbidden: needs create persistentvolumeclaims", "apply": "create the workspace claim data: forbidden: needs create persistentvolumeclaims"},
 }
@@ -136,12 +157,15 @@ var missingRights = map[string]refusals{
 // TestEachMissingRight takes one right at a time from a user who has all others, and looks at each verb: it either
 // works without that right, or says that it is missing and leaves nothing behind.
 func TestEachMissingRight(t *testing.T) {
-	sandbox := kubetest.Open(t)
-	kube, err := kubernetes.NewForConfig(sandbox.Config(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, rule := range run.DriverRules(&run.Record{}) {
+	for _, rule := range driverRules() {
+		sandbox := kubetest.Open(t)
+		if rule.Resources[0] == "jobsets" {
+			sandbox = kubetest.OpenWith(t, "jobset", "kueue")
+		}
+		kube, err := kubernetes.NewForConfig(sandbox.Config(t))
+		if err != nil {
+			t.Fatal(err)
+		}
 		for _, verb := range rule.Verbs {
 			resource := rule.Resources[0]
 			want, known := missingRights[verb+" "+resource]
@@ -160,8 +184,12 @@ func TestEachMissingRight(t *testing.T) {
 
 func (m ml) tryWithout(kube kubernetes.Interface, resource string, want refusals) {
 	m.t.Helper()
-	file, start := "jobs.yaml", []string{"run", "--id", "a"}
+	file, slow, start := "jobs.yaml", "slow.yaml", []string{"run", "--id", "a"}
 	switch resource {
+	case "services", "secrets":
+		file = "gang.yaml"
+	case "jobsets":
+		file, slow = "set.yaml", "slow-set.yaml"
 	case "deployments":
 		file = "serve.yaml"
 	case "persistentvolumeclaims": // nobody binds the claim, so it is not waited for
@@ -173,7 +201,7 @@ func (m ml) tryWithout(kube kubernetes.Interface, resource string, want refusals
 		m.nothingLeft(kube)
 	}
 	// What the others look at was made by somebody who may.
-	if code, _, errOut := m.as("", "run", "--id", "b", "-f", filepath.Join("testdata", "forbidden", "slow.yaml"), "--detach", "--driver-service-account", "default"); code != 0 {
+	if code, _, errOut := m.as("", "run", "--id", "b", "-f", filepath.Join("testdata", "forbidden", slow), "--detach", "--driver-service-account", "default"); code != 0 {
 		m.t.Fatalf("start a run with all rights: %s", errOut)
 	}
 	m.awaitPod(kube)
@@ -223,7 +251,15 @@ func (m ml) nothingLeft(kube kubernetes.Interface) {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	if len(maps.Items)+len(jobs.Items) > 0 {
-		m.t.Errorf("the run was refused and left %d ConfigMaps and %d Jobs", len(maps.Items), len(jobs.Items))
+	services, err := kube.CoreV1().Services(m.namespace).List(m.t.Context(), ours)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	secrets, err := kube.CoreV1().Secrets(m.namespace).List(m.t.Context(), ours)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	if len(maps.Items)+len(jobs.Items)+len(services.Items)+len(secrets.Items) > 0 {
+		m.t.Errorf("the run was refused and left %d ConfigMaps, %d Jobs, %d Services and %d Secrets", len(maps.Items), len(jobs.Items), len(services.Items), len(secrets.Items))
 	}
 }
