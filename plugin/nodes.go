@@ -50,7 +50,7 @@ belong to, what is wrong with it, and its taints in words.`,
 }
 
 // namesAt is the width from which on nodes are listed with the names of who uses them.
-const namesAt = 120
+const namesAt = 140
 
 func runNodes(ctx context.Context, f *Factory, o nodesOptions) error {
 	if err := o.Output.check(); err != nil {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kubectl-ml/kubectl-ml/kube/diagnose"
 	"github.com/kubectl-ml/kubectl-ml/kube/fleet"
 	"github.com/kubectl-ml/kubectl-ml/kube/metrics"
 )
@@ -30,6 +31,7 @@ func DescribeNode(u *fleet.NodeUsage, measured bool, now time.Time, o LineOption
 	section("Taints", taintLines(u, o.Width))
 	if len(u.Devices) > 0 {
 		section("Devices", nodeDevices(u.Devices, o))
+		out = append(out, deviceNotes(u.Devices, o.Width)...)
 	}
 	switch {
 	case len(u.Pods) > 0:
@@ -77,11 +79,16 @@ func nodeHead(u *fleet.NodeUsage, now time.Time, limit int) []Line {
 	add("Instance", nodeInstance(u), Plain)
 	add("Zone", nodeZone(u), Plain)
 	add("Labels", ofInterest(u.Labels), Plain)
-	add("Age", Age(now.Sub(u.Created)), Plain)
+	if !u.Created.IsZero() {
+		add("Age", Age(now.Sub(u.Created)), Plain)
+	}
 	return out
 }
 
 func nodeGPUs(u *fleet.NodeUsage) string {
+	if u.Total == 0 {
+		return "none that pods can have" + orNothing(": ", u.Product)
+	}
 	text := counts(u.Resources) + orNothing(" ", u.Product)
 	if m := nodeMemory(u); m != nil {
 		text += " of " + Bytes(int64(*m))
@@ -138,17 +145,17 @@ func taintLines(u *fleet.NodeUsage, width int) []Line {
 	var out []Line
 	for _, t := range u.Taints {
 		out = append(out, Line{Toned(Sanitize(t.String()), Accent)})
-		for _, text := range wrapped(Sanitize(taintMeaning(t)), width-2) {
+		for _, text := range wrapped(Sanitize(taintMeaning(u.Name, t)), width-2) {
 			out = append(out, Line{Text("  " + text)})
 		}
 	}
 	return out
 }
 
-func taintMeaning(t fleet.Taint) string {
+func taintMeaning(node string, t fleet.Taint) string {
 	switch t.Key {
 	case "node.kubernetes.io/unschedulable":
-		return "the node is cordoned; open it with: kubectl uncordon"
+		return "the node is cordoned: nothing new is scheduled here; open it with: kubectl uncordon " + node
 	case "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable":
 		if t.Effect == "NoExecute" {
 			return "the node is not ready: its pods are evicted after the time that they tolerate that, five minutes by default"
@@ -192,6 +199,44 @@ func nodeDevices(devices []metrics.Device, o LineOptions) []Line {
 		})
 	}
 	return t.without("PROFILE").Lines(o)
+}
+
+// deviceNotes explain what the list of devices says in short: driver errors, and clocks that are held down.
+func deviceNotes(devices []metrics.Device, width int) []Line {
+	var out []Line
+	add := func(tone Tone, text string) {
+		for _, l := range wrapped(Sanitize(text), width) {
+			out = append(out, Line{Toned(l, tone)})
+		}
+	}
+	errors, held := map[int]bool{}, map[string][]string{}
+	asked, nvidia := false, false
+	for i := range devices {
+		d := &devices[i]
+		if d.XID > 0 {
+			errors[int(d.XID)] = true
+		}
+		asked = asked || d.Throttle != nil
+		nvidia = nvidia || strings.HasPrefix(d.UUID, "GPU-")
+		for _, reason := range d.Throttled() {
+			held[reason] = append(held[reason], d.Index)
+		}
+	}
+	for _, code := range slices.Sorted(maps.Keys(errors)) {
+		add(Bad, fmt.Sprintf("XID %d%s", code, orNothing(": ", diagnose.XID(code))))
+	}
+	for _, reason := range slices.Sorted(maps.Keys(held)) {
+		add(Warn, "Throttled by "+reason+": GPU "+strings.Join(held[reason], ", "))
+	}
+	switch {
+	case !asked && nvidia:
+		add(Dim, "Throttling is not exported: dcgm-exporter tells it with the counter DCGM_FI_DEV_CLOCKS_EVENT_REASONS")
+	case !asked:
+		add(Dim, "Throttling is not exported")
+	case len(held) == 0:
+		add(Dim, "No GPU is throttled")
+	}
+	return out
 }
 
 func deviceBusy(d *metrics.Device) Cell {

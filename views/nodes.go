@@ -2,6 +2,8 @@ package views
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,10 +24,10 @@ func Nodes(names bool, now time.Time) List[*fleet.NodeUsage] {
 	}
 	work.Right = false
 	if names {
-		work.Max, work.Min, work.Cell = 80, 24, func(u row) Cell { return Text(nodeWork(u)) }
+		work.Max, work.Min, work.Cell = 80, 16, func(u row) Cell { return Text(nodeWork(u)) }
 	}
 	return List[row]{
-		textColumn(Column{Name: "NAME", Min: 24}, func(u row) string { return u.Name }),
+		textColumn(Column{Name: "NAME", Min: 32}, func(u row) string { return u.Name }),
 		ListColumn[row]{Column{Name: "STATE", Min: 8}, func(u row) Cell { return Toned(u.State, nodeTone(u.State)) }, func(u row) SortKey {
 			return SortKey{Text: u.State, Known: true}
 		}},
@@ -136,7 +138,11 @@ func nodeDriver(u *fleet.NodeUsage) string {
 }
 
 func nodeResources(u *fleet.NodeUsage) string {
-	return strings.ReplaceAll(counts(u.Resources), " ", ",")
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(u.Resources)) {
+		parts = append(parts, name+"="+strconv.FormatInt(u.Resources[name], 10))
+	}
+	return strings.Join(parts, ",")
 }
 
 // nodeTrouble is what is wrong in few words.

@@ -3,6 +3,7 @@ package views
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -66,6 +67,9 @@ func workNotes(u *fleet.WorkUsage) Cell {
 	if x := xids(u.Devices); x != "" {
 		add(Bad, x)
 	}
+	if x := throttled(u.Devices); x != "" {
+		add(Warn, x)
+	}
 	switch {
 	case u.Reason != "":
 		add(workTone(u.State), u.Reason)
@@ -88,12 +92,27 @@ func xids(devices []metrics.Device) string {
 	return strings.Join(parts, ", ")
 }
 
+// throttled says which devices' clocks are held down other than by their power cap, which is usual under load; empty for
+// none.
+func throttled(devices []metrics.Device) string {
+	n := 0
+	for i := range devices {
+		if slices.ContainsFunc(devices[i].Throttled(), func(r string) bool { return r != "power cap" }) {
+			n++
+		}
+	}
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d throttled", n)
+}
+
 // TopNodes lists what the accelerators of nodes do.
 func TopNodes() List[*fleet.NodeUsage] {
 	type row = *fleet.NodeUsage
 	of := func(u row) *metrics.Usage { return &u.Usage }
 	return List[row]{
-		textColumn(Column{Name: "NAME", Min: 24}, func(u row) string { return u.Name }),
+		textColumn(Column{Name: "NAME", Min: 32}, func(u row) string { return u.Name }),
 		textColumn(Column{Name: "PRODUCT", Min: 14, Drop: 2}, func(u row) string { return ShortProduct(u.Product) }),
 		countColumn(Column{Name: "TOTAL"}, func(u row) int64 { return u.Total }),
 		numberColumn(Column{Name: "HELD"}, func(u row) *float64 { return countOrNil(u.Held) }, plainCount),
@@ -103,7 +122,7 @@ func TopNodes() List[*fleet.NodeUsage] {
 		powerColumn(of),
 		temperatureColumn(Column{Name: "TEMP", Drop: 3}, of),
 		countColumn(Column{Name: "PODS", Drop: 8}, func(u row) int64 { return int64(len(u.Pods)) }),
-		ListColumn[row]{Column{Name: "NOTES", Min: 12, Max: 60, Drop: 1}, nodeNotes, func(u row) SortKey {
+		ListColumn[row]{Column{Name: "NOTES", Min: 16, Max: 60, Drop: 1}, nodeNotes, func(u row) SortKey {
 			text := nodeNotes(u).Text
 			return SortKey{Text: text, Known: text != ""}
 		}},
@@ -124,6 +143,9 @@ func nodeNotes(u *fleet.NodeUsage) Cell {
 	}
 	if x := xids(u.Devices); x != "" {
 		parts, tone = append(parts, x), Bad
+	}
+	if x := throttled(u.Devices); x != "" {
+		parts, tone = append(parts, x), max(tone, Warn)
 	}
 	for _, c := range u.Wrong {
 		parts, tone = append(parts, c.Type), max(tone, Warn)
@@ -170,7 +192,7 @@ func meanColumn[R any](of func(R) *metrics.Usage) ListColumn[R] {
 }
 
 func memoryColumn[R any](of func(R) *metrics.Usage) ListColumn[R] {
-	c := numberColumn(Column{Name: "MEMORY", Drop: 4}, func(r R) *float64 { return of(r).MemoryUsed }, func(float64) string { return "" })
+	c := numberColumn(Column{Name: "MEMORY", Min: 14, Drop: 4}, func(r R) *float64 { return of(r).MemoryUsed }, func(float64) string { return "" })
 	unknown := c.Cell
 	c.Cell = func(r R) Cell {
 		if u := of(r); u.MemoryUsed != nil {

@@ -41,17 +41,23 @@ func roomText(r fleet.Room) string {
 	if r.Free == 0 {
 		return text + "."
 	}
-	text += fmt.Sprintf(" on %s, at most %d on one.", Plural(int64(r.Nodes), "node", "nodes"), r.Largest)
+	text += " on " + Plural(int64(r.Nodes), "node", "nodes")
+	if r.Nodes > 1 {
+		text += fmt.Sprintf(", at most %d on one", r.Largest)
+	}
+	text += "."
 	var fits []string
 	for _, f := range r.Fits {
-		if f.GPUs == 1 && len(r.Fits) > 1 {
-			break // the nodes with some free, said already
+		nodes, short := Plural(int64(f.Nodes), "node", "nodes"), Count(int64(f.Nodes))
+		if f.Nodes == 0 {
+			nodes, short = "no node", "none"
 		}
-		if len(fits) == 0 {
-			fits = append(fits, fmt.Sprintf(" A job of %d on one node fits %s", f.GPUs, Plural(int64(f.Nodes), "node", "nodes")))
-			continue
+		switch {
+		case len(fits) == 0:
+			fits = append(fits, fmt.Sprintf(" A job of %d on one node fits %s", f.GPUs, nodes))
+		case f.GPUs > 1: // the nodes with some free are said already
+			fits = append(fits, fmt.Sprintf("of %d: %s", f.GPUs, short))
 		}
-		fits = append(fits, fmt.Sprintf("of %d: %s", f.GPUs, Count(int64(f.Nodes))))
 	}
 	return text + strings.Join(fits, "; ") + "."
 }
