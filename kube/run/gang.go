@@ -95,7 +95,8 @@ func jobOwner(name string, uid types.UID) []metav1.OwnerReference {
 	return []metav1.OwnerReference{{APIVersion: batchv1.SchemeGroupVersion.String(), Kind: "Job", Name: name, UID: uid}}
 }
 
-// restoreServices makes the Services anew that somebody deleted while ranks need them.
+// restoreServices makes the Services anew that somebody deleted while ranks need them. Who may not make any cannot tell
+// whether one is missing.
 func restoreServices(ctx context.Context, c *client.Client, r Run) error {
 	for i, st := range r.Now {
 		p := &r.Plan.Stages[i]
@@ -113,7 +114,7 @@ func restoreServices(ctx context.Context, c *client.Client, r Run) error {
 			service := pipeline.Service(j)
 			service.OwnerReferences = jobOwner(j.Name, types.UID(now.UID))
 			_, err = c.Kube.CoreV1().Services(c.Namespace).Create(ctx, service, metav1.CreateOptions{FieldManager: kube.FieldManager})
-			if err != nil && !apierrors.IsAlreadyExists(err) {
+			if err != nil && !apierrors.IsAlreadyExists(err) && !apierrors.IsForbidden(err) {
 				return c.Explain(fmt.Sprintf("restore service %s of job %s", service.Name, j.Name), err)
 			}
 		}

@@ -162,10 +162,10 @@ func reuse(ctx context.Context, c *client.Client, rec *Record) error {
 func (p *Prepared) Create(ctx context.Context, c *client.Client) error {
 	who := make(chan string, 1)
 	go func() { who <- c.WhoAmI(ctx) }()
-	if err := checkRights(ctx, c, p.needs()); err != nil {
+	if err := p.CheckCluster(ctx, c); err != nil {
 		return err
 	}
-	if err := p.CheckCluster(ctx, c); err != nil {
+	if err := checkRights(ctx, c, p.needs()); err != nil {
 		return err
 	}
 	if err := p.createNeeds(ctx, c); err != nil {
