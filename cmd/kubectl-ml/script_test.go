@@ -50,6 +50,7 @@ func TestClusterScripts(t *testing.T) {
 			namespace := sandbox.Namespace(t)
 			env.Setenv("NAMESPACE", namespace)
 			env.Setenv("KUBECTL", sandbox.Kubectl)
+			env.Setenv("PROMETHEUS", sandbox.Prometheus)
 			if err := kubeconfig(env, sandbox.Kubeconfig, namespace); err != nil {
 				return err
 			}
