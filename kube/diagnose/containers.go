@@ -196,6 +196,11 @@ func (e *Evidence) starting(p *corev1.Pod) (Cause, bool) {
 			}
 		}
 	}
+	if slices.ContainsFunc(statuses(p), func(s corev1.ContainerStatus) bool {
+		return s.State.Waiting != nil && s.State.Waiting.Reason != "ContainerCreating" && s.State.Waiting.Reason != "PodInitializing"
+	}) {
+		return Cause{}, false // the rules of images and of missing objects say it
+	}
 	wait := e.Now.Sub(boundAt(p))
 	if wait < createdSlowly {
 		return cause(Likely, "Starting", fmt.Sprintf("it has been on node %s for %s and its containers are being created", p.Spec.NodeName, age(wait))).

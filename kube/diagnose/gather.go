@@ -37,11 +37,13 @@ func Why(ctx context.Context, c *client.Client, arg string, o Options) (Diagnosi
 	g := newGatherer(c, c.Namespace, o)
 	s, err := g.first(ctx)
 	if err != nil {
+		g.bind(nil)
 		return Diagnosis{}, err
 	}
 	w, err := fleet.Find(s.Works, arg)
 	if err != nil {
 		if w = ofRun(s.Works, arg); w == nil {
+			g.bind(nil)
 			return Diagnosis{}, g.orUnseen(err, s.Problems)
 		}
 	}
@@ -59,6 +61,7 @@ func All(ctx context.Context, c *client.Client, namespace string, o Options) ([]
 	g := newGatherer(c, namespace, o)
 	s, err := g.first(ctx)
 	if err != nil {
+		g.bind(nil)
 		return nil, nil, err
 	}
 	for _, p := range s.Problems {
@@ -126,6 +129,11 @@ type gatherer struct {
 	bound   map[string]*corev1.Pod // by UID
 	// groups are the API groups that the server has, with their versions, the preferred first; nil when unknown.
 	groups map[string][]string
+	// binding ends when all pods with a node are bound; only what has not ended waits for it.
+	binding sync.WaitGroup
+	unbind  context.CancelFunc
+	pods    []corev1.Pod
+	podsErr error
 }
 
 func newGatherer(c *client.Client, namespace string, o Options) *gatherer {
@@ -133,7 +141,7 @@ func newGatherer(c *client.Client, namespace string, o Options) *gatherer {
 	if o.Now != nil {
 		now = o.Now
 	}
-	return &gatherer{c: c, ns: namespace, o: o, now: now(), bound: map[string]*corev1.Pod{}}
+	return &gatherer{c: c, ns: namespace, o: o, now: now(), bound: map[string]*corev1.Pod{}, unbind: func() {}}
 }
 
 // unknown notes what could not be looked at.
@@ -175,14 +183,22 @@ func (g *gatherer) said(err error) string {
 	return text
 }
 
-// first reads what the diagnosis of any work needs, all at once.
+// first reads what the diagnosis of any work needs, all at once. The pods of the whole cluster come later.
 func (g *gatherer) first(ctx context.Context) (*fleet.Snapshot, error) {
 	var s *fleet.Snapshot
 	var err error
 	cs := g.c.Kube
 	var tasks sync.WaitGroup
 	tasks.Go(func() { s, err = fleet.Read(ctx, g.c, fleet.Options{Namespace: g.ns, Plain: true}) })
-	tasks.Go(func() { g.readNodes(ctx) })
+	var binding context.Context
+	binding, g.unbind = context.WithCancel(ctx)
+	g.binding.Go(func() { g.pods, g.podsErr = g.readBound(binding) })
+	tasks.Go(func() {
+		l, err := cs.CoreV1().Nodes().List(ctx, metav1.ListOptions{ResourceVersion: "0"})
+		if !g.failed("the nodes, so what is free on them", err) {
+			g.cluster = NewCluster(l.Items)
+		}
+	})
 	tasks.Go(func() {
 		l, err := cs.CoreV1().ResourceQuotas(g.ns).List(ctx, metav1.ListOptions{})
 		if !g.failed("quotas", err) {
@@ -223,41 +239,40 @@ func (g *gatherer) orUnseen(err error, problems []fleet.Problem) error {
 	return err
 }
 
-// readNodes adds up what is free on every node.
-func (g *gatherer) readNodes(ctx context.Context) {
-	var tasks sync.WaitGroup
-	var nodes []corev1.Node
-	var bound []corev1.Pod
-	var nodesErr, podsErr error
-	tasks.Go(func() {
-		var l *corev1.NodeList
-		if l, nodesErr = g.c.Kube.CoreV1().Nodes().List(ctx, metav1.ListOptions{ResourceVersion: "0"}); nodesErr == nil {
-			nodes = l.Items
+// readBound reads the pods of the cluster that hold something of a node.
+func (g *gatherer) readBound(ctx context.Context) ([]corev1.Pod, error) {
+	var out []corev1.Pod
+	err := pages(ctx, metav1.ListOptions{FieldSelector: "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed"}, g.c.Kube.CoreV1().Pods(metav1.NamespaceAll).List, func(l *corev1.PodList) {
+		for i := range l.Items {
+			l.Items[i].ManagedFields = nil
 		}
+		out = append(out, l.Items...)
 	})
-	tasks.Go(func() {
-		podsErr = pages(ctx, metav1.ListOptions{FieldSelector: "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed"}, g.c.Kube.CoreV1().Pods(metav1.NamespaceAll).List, func(l *corev1.PodList) {
-			for i := range l.Items {
-				l.Items[i].ManagedFields = nil
-			}
-			bound = append(bound, l.Items...)
-		})
-	})
-	tasks.Wait()
-	if !g.failed("the nodes, so what is free on them", nodesErr) {
-		g.failed("what the pods of other namespaces hold, so what is free on the nodes", podsErr)
-	}
-	for i := range bound {
-		g.keep(&bound[i])
-	}
-	if nodesErr != nil {
+	return out, err
+}
+
+// bind waits for the pods with a node where any of the works has not ended, and adds up what is free. Of what has ended
+// the nodes are known, and what is free on them is of no interest.
+func (g *gatherer) bind(works []*fleet.Work) {
+	if !slices.ContainsFunc(works, func(w *fleet.Work) bool { return !w.Final() }) {
+		g.unbind()
+		g.binding.Wait()
 		return
 	}
-	g.cluster = NewCluster(nodes)
-	for i := range bound {
-		g.cluster.Bind(&bound[i])
+	g.binding.Wait()
+	for i := range g.pods {
+		g.keep(&g.pods[i])
 	}
-	g.cluster.HeldKnown = podsErr == nil
+	if g.cluster == nil {
+		return
+	}
+	if g.failed("what the pods of other namespaces hold, so what is free on the nodes", g.podsErr) {
+		return
+	}
+	for i := range g.pods {
+		g.cluster.Bind(&g.pods[i])
+	}
+	g.cluster.HeldKnown = true
 }
 
 // keep remembers a pod of the namespaces looked at.
@@ -289,9 +304,8 @@ func pages[L metav1.ListInterface](ctx context.Context, o metav1.ListOptions, as
 
 // evidence gathers what the works need, in the same order. What one kind of work needs is asked for all of them at once.
 func (g *gatherer) evidence(ctx context.Context, works []*fleet.Work) []*Evidence {
-	if len(works) == 0 {
-		return nil
-	}
+	g.bind(works)
+	defer g.unbind()
 	out := make([]*Evidence, len(works))
 	for i, w := range works {
 		out[i] = &Evidence{

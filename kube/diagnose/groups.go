@@ -11,6 +11,7 @@ import (
 type group struct {
 	text  string
 	kind  string
+	free  int64
 	nodes []string
 }
 
@@ -46,13 +47,14 @@ func (a *arithmetic) groups() []group {
 		if !ok {
 			k = len(out)
 			at[key] = k
-			out = append(out, group{text: b.Text, kind: b.Kind})
+			out = append(out, group{text: b.Text, kind: b.Kind, free: a.fits[i].Free})
 		}
 		out[k].nodes = append(out[k].nodes, a.fits[i].Node)
 	}
 	slices.SortStableFunc(out, func(x, y group) int {
 		return cmp.Or(
 			cmp.Compare(slices.Index(blockerOrder, y.kind), slices.Index(blockerOrder, x.kind)),
+			cmp.Compare(btoi(y.kind == BlockTaken)*int(y.free), btoi(x.kind == BlockTaken)*int(x.free)),
 			cmp.Compare(len(y.nodes), len(x.nodes)), cmp.Compare(x.text, y.text),
 		)
 	})

@@ -175,28 +175,30 @@ func deactivated(e *Evidence, k *Kueue) (Cause, bool) {
 	return c.cure("let it go on", "kubectl ml resume "+e.Work.KindName()), true
 }
 
+// queueStopped: one of the two queues admits nothing. That the local one is not active may only follow from the other.
 func queueStopped(e *Evidence, k *Kueue) (Cause, bool) {
-	for _, q := range []struct {
-		queue *Queue
-		what  string
-		cure  string
-	}{{k.Local, "queue", "kubectl get localqueue "}, {k.Cluster, "cluster queue", "kubectl get clusterqueue "}} {
-		if q.queue == nil {
-			continue
-		}
-		active, known := find(q.queue.Conditions, "Active")
-		if q.queue.Stop != "" && q.queue.Stop != "None" {
+	queues := []struct {
+		queue      *Queue
+		what, kind string
+	}{{k.Local, "queue", "localqueue"}, {k.Cluster, "cluster queue", "clusterqueue"}}
+	for _, q := range queues {
+		if q.queue != nil && q.queue.Stop != "" && q.queue.Stop != "None" {
 			return cause(Certain, "QueueStopped", fmt.Sprintf("%s %s is stopped (stopPolicy: %s): nothing is admitted", q.what, q.queue.Name, q.queue.Stop)).
-				because(k.reserved(e)).cure("whoever stopped it has to set stopPolicy: None", q.cure+q.queue.Name+" -o yaml"), true
-		}
-		if known && active.Status != "True" {
-			return cause(Certain, "QueueInactive", fmt.Sprintf("%s %s is not active: %s", q.what, q.queue.Name, active.Message)).
-				because(e.conditionLine(q.what+" "+q.queue.Name, active), k.reserved(e)).cure("see the queue", q.cure+q.queue.Name+" -o yaml"), true
+				because(k.reserved(e)).cure("whoever stopped it has to set stopPolicy: None", "kubectl get "+q.kind+" "+q.queue.Name+" -o yaml"), true
 		}
 	}
 	if k.Local != nil && k.Cluster == nil && !k.ClusterUnknown && k.Local.ClusterQueue != "" {
 		return cause(Certain, "QueueInactive", fmt.Sprintf("queue %s points to the cluster queue %s, which does not exist", k.Local.Name, k.Local.ClusterQueue)).
 			because(k.reserved(e)).cure("have the cluster queue made", "kubectl get clusterqueues"), true
+	}
+	for _, q := range slices.Backward(queues) {
+		if q.queue == nil {
+			continue
+		}
+		if active, known := find(q.queue.Conditions, "Active"); known && active.Status != "True" {
+			return cause(Certain, "QueueInactive", fmt.Sprintf("%s %s is not active: %s", q.what, q.queue.Name, active.Message)).
+				because(e.conditionLine(q.what+" "+q.queue.Name, active), k.reserved(e)).cure("see the queue", "kubectl get "+q.kind+" "+q.queue.Name+" -o yaml"), true
+		}
 	}
 	return Cause{}, false
 }
@@ -226,7 +228,7 @@ var never = []struct {
 	code, title string
 	change      string
 }{
-	{regexp.MustCompile(`insufficient quota for (\S+) in flavor (\S+),.* > maximum capacity \(([^)]+)\)`), "LargerThanQueue", "it asks for more $1 than its queue can ever give: flavor $2 has $3 at most", "ask for less $1, or use another queue"},
+	{regexp.MustCompile(`insufficient quota for (\S+) in flavor (\S+),.* > maximum capacity \((?:\S+ > )?([^)]+)\)`), "LargerThanQueue", "it asks for more $1 than its queue can ever give: flavor $2 has $3 at most", "ask for less $1, or use another queue"},
 	{regexp.MustCompile(`resource (\S+) unavailable in ClusterQueue`), "ResourceNotInQueue", "its queue has no quota for $1", "use a queue that has $1, or ask for another resource"},
 	{regexp.MustCompile(`flavor (\S+) doesn't match node affinity`), "FlavorMismatch", "its node selection does not match flavor $1 of the queue", "change nodeSelector or node affinity to what the flavor's nodes have"},
 	{regexp.MustCompile(`untolerated taint (.*) in flavor (\S+)`), "FlavorTainted", "flavor $2 of the queue has the taint $1, which it does not tolerate", "add a toleration"},

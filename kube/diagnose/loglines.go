@@ -81,7 +81,7 @@ func (e *Evidence) scan(index int, l Log) []hit {
 	}
 	if len(out) == 0 {
 		if line, ok := traceback(l.Lines); ok {
-			c := cause(Certain, "PythonError", "the program failed: "+line).cures(e.change("mend the program"))
+			c := cause(Certain, "PythonError", "the program failed: "+line).cures(e.again("mend the program, then start it again"))
 			add(len(patterns), c, line)
 		}
 	}

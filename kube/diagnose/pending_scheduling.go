@@ -163,11 +163,11 @@ func (e *Evidence) otherwise(a *arithmetic) []Cause {
 	}
 	var out []Cause
 	for _, t := range sortedByCount(taints) {
-		out = append(out, cause(Possible, "TaintNotTolerated", fmt.Sprintf("%s room and the taint %s, which it does not tolerate", count(taints[t], "more node has", "more nodes have"), t)).
+		out = append(out, cause(Possible, "TaintNotTolerated", fmt.Sprintf("%s room, but the taint %s, which it does not tolerate", count(taints[t], "more node has", "more nodes have"), t)).
 			cures(e.change("if they may be used, add a toleration: "+tolerationFor(t))))
 	}
 	if len(closed) > 0 {
-		out = append(out, cause(Possible, "NodesCordoned", fmt.Sprintf("%s room and cordoned: %s", count(int64(len(closed)), "more node has", "more nodes have"), some(closed, mostNames))).
+		out = append(out, cause(Possible, "NodesCordoned", fmt.Sprintf("%s cordoned: %s", count(int64(len(closed)), "more node has room, but is", "more nodes have room, but are"), some(closed, mostNames))).
 			cure("if the maintenance is over, open the node again", "kubectl uncordon "+closed[0]))
 	}
 	if list := sortedByCount(products); len(list) > 0 {

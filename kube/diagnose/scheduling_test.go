@@ -94,7 +94,7 @@ func TestNodes(t *testing.T) {
 		},
 		"taken, and a taint keeps it from free ones": {
 			waits(cluster(node("n1", 8), node("n2", 8, tainted("reserved", "team-b"))).holds("a", "n1", 8), told(pod("train-0", "nvidia.com/gpu", "2"), "0/2 nodes are available: 1 Insufficient nvidia.com/gpu, 1 node(s) had untolerated taint(s).")), "AcceleratorsTaken", Certain,
-			[]string{"none of 8 GPUs is free on the 1 node", "possible TaintNotTolerated: 1 more node has room and the taint reserved=team-b:NoSchedule"},
+			[]string{"none of 8 GPUs is free on the 1 node", "possible TaintNotTolerated: 1 more node has room, but the taint reserved=team-b:NoSchedule"},
 		},
 		"taken, and another product is free": {
 			waits(cluster(node("n1", 8), node("n2", 8, labelled("nvidia.com/gpu.product", "H100"))).holds("a", "n1", 8), selecting(told(pod("train-0", "nvidia.com/gpu", "2"), "0/2 nodes are available: 1 Insufficient nvidia.com/gpu, 1 node(s) didn't match Pod's node affinity/selector."), "nvidia.com/gpu.product", "A100")), "AcceleratorsTaken", Certain,
