@@ -16,6 +16,11 @@ type step struct {
 	owner Ref
 }
 
+// id names the tree that hangs below a top.
+func (s step) id() string {
+	return orElse(s.ref.UID, s.ref.Kind+" "+key(s.ref.Namespace, s.ref.Name))
+}
+
 // chains finds owners by UID.
 type chains map[string]step
 
@@ -64,13 +69,12 @@ type tree struct {
 	pods  []*Pod
 }
 
-// trees sorts everything under its top.
-func trees(roots []*root, pods []*Pod) map[string]*tree {
-	c := newChains(roots, pods)
+// trees sorts everything under its top; the chains are of the same roots and pods.
+func (c chains) trees(roots []*root, pods []*Pod) map[string]*tree {
 	out := make(map[string]*tree, len(roots))
 	under := func(from step) *tree {
 		top, maker := c.climb(from)
-		id := orElse(top.ref.UID, top.ref.Kind+" "+key(top.ref.Namespace, top.ref.Name))
+		id := top.id()
 		t := out[id]
 		if t == nil {
 			t = &tree{ref: top.ref, root: top.root, maker: maker}

@@ -43,7 +43,7 @@ func group(p parts, want choice) ([]*Work, []*Node) {
 		products[n.Name] = n.Product
 	}
 	var works []*Work
-	for _, t := range trees(p.roots, pods) {
+	for _, t := range newChains(p.roots, pods).trees(p.roots, pods) {
 		if w := t.work(cs, products, want.plain); w != nil && (want.selector == nil || want.selector.Matches(labels.Set(w.Labels))) {
 			works = append(works, w)
 		}

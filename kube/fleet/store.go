@@ -61,9 +61,9 @@ type store struct {
 	facts map[string]any
 	// sorted are the keys of facts in order; nil after one came or went.
 	sorted []string
-	// edition grows with every change of facts.
-	edition uint64
-	health  health
+	// before are the facts as they were taken last, of those that have changed since; nil for one that was not there.
+	before map[string]any
+	health health
 }
 
 // health is what is known of the way to one kind.
@@ -79,7 +79,7 @@ type health struct {
 }
 
 func newStore(resource string, now func() time.Time, changed func()) *store {
-	return &store{resource: resource, changed: changed, now: now, facts: map[string]any{}}
+	return &store{resource: resource, changed: changed, now: now, facts: map[string]any{}, before: map[string]any{}}
 }
 
 // Add takes in a new or changed object.
@@ -96,9 +96,6 @@ func (s *store) put(obj any) error {
 	s.mu.Lock()
 	many := len(s.facts)
 	news := s.keep(s.facts, e)
-	if news {
-		s.edition++
-	}
 	if len(s.facts) != many {
 		s.sorted = nil
 	}
@@ -118,8 +115,17 @@ func (s *store) keep(facts map[string]any, e *entry) bool {
 		facts[k] = had
 		return false
 	}
+	s.differs(k)
 	facts[k] = e.fact
 	return true
+}
+
+// differs notes that a fact is about to change.
+func (s *store) differs(key string) {
+	had := s.facts[key]
+	if _, noted := s.before[key]; !noted {
+		s.before[key] = had
+	}
 }
 
 // Delete takes an object out.
@@ -131,15 +137,23 @@ func (s *store) Delete(obj any) error {
 	s.mu.Lock()
 	_, had := s.facts[e.key()]
 	if had {
-		delete(s.facts, e.key())
-		s.edition++
-		s.sorted = nil
+		s.drop(e.key())
 	}
 	s.mu.Unlock()
 	if had {
 		s.changed()
 	}
 	return nil
+}
+
+// drop takes a fact out. One that came and went since facts were taken last leaves no trace.
+func (s *store) drop(key string) {
+	s.differs(key)
+	if s.before[key] == nil {
+		delete(s.before, key)
+	}
+	delete(s.facts, key)
+	s.sorted = nil
 }
 
 // Replace takes in all objects there are.
@@ -155,11 +169,13 @@ func (s *store) Replace(list []any, _ string) error {
 		}
 		news = s.keep(facts, e) || news
 	}
-	news = news || len(facts) != len(s.facts)
-	s.facts, s.sorted = facts, nil
-	if news {
-		s.edition++
+	for k := range s.facts {
+		if _, ok := facts[k]; !ok {
+			s.drop(k)
+			news = true
+		}
 	}
+	s.facts, s.sorted = facts, nil
 	s.health.synced = true
 	s.mu.Unlock()
 	if news {
@@ -191,23 +207,40 @@ func (s *store) spoke() {
 	s.note(func(h *health) { h.heard, h.err = s.now(), nil })
 }
 
-// each visits the facts in the order of their names: what is made of them does not depend on chance.
-func (s *store) each(visit func(fact any)) {
+// all are the facts in the order of their names: what is made of them does not depend on chance. With take, what
+// changes from now on is what changes gives.
+func (s *store) all(take bool) []any {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.sorted == nil {
 		s.sorted = slices.Sorted(maps.Keys(s.facts))
 	}
-	for _, k := range s.sorted {
-		visit(s.facts[k])
+	out := make([]any, len(s.sorted))
+	for i, k := range s.sorted {
+		out[i] = s.facts[k]
 	}
+	if take {
+		s.before = map[string]any{}
+	}
+	return out
 }
 
-// count is the edition, as of now.
-func (s *store) count() uint64 {
+// change is a fact that is new, no more (is is nil), or another than before.
+type change struct{ was, is any }
+
+// changes are those since facts were taken last, in the order of their names.
+func (s *store) changes() []change {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.edition
+	if len(s.before) == 0 {
+		return nil
+	}
+	out := make([]change, 0, len(s.before))
+	for _, k := range slices.Sorted(maps.Keys(s.before)) {
+		out = append(out, change{s.before[k], s.facts[k]})
+	}
+	s.before = map[string]any{}
+	return out
 }
 
 // state is the health as of now.

@@ -147,6 +147,7 @@ func TestMemoryOfTenThousandPods(t *testing.T) {
 	runtime.KeepAlive(w)
 }
 
+// One pod of ten thousand changes.
 func BenchmarkSnapshotOfTenThousandPods(b *testing.B) {
 	w, _ := filled(b, 10_000)
 	pods := w.stores["pods"]
@@ -159,6 +160,14 @@ func BenchmarkSnapshotOfTenThousandPods(b *testing.B) {
 		}
 		b.StartTimer()
 		w.Snapshot()
+	}
+}
+
+func BenchmarkGroupTenThousandPods(b *testing.B) {
+	w, _ := filled(b, 10_000)
+	p := w.parts(false)
+	for b.Loop() {
+		newGrouping(p, choice{})
 	}
 }
 

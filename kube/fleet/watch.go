@@ -46,9 +46,11 @@ type Watcher struct {
 	served     served
 	// settled says that everything was read once that turned out to be needed.
 	settled bool
-	// last is the newest snapshot, made of the facts of made.
-	last *Snapshot
-	made map[string]uint64
+	// last is the newest snapshot. It is made of grouping, unless that is fresh, which is of the stores of the names grouped.
+	last     *Snapshot
+	grouping *grouping
+	grouped  []string
+	fresh    bool
 	// bad is a selector that cannot be read.
 	bad error
 }
@@ -75,7 +77,7 @@ func Watch(ctx context.Context, c *client.Client, o Options) *Watcher {
 
 func newWatcher(c *client.Client, o Options, p pace) *Watcher {
 	w := &Watcher{
-		c: c, o: o, pace: p, now: time.Now, changed: make(chan struct{}, 1), look: make(chan struct{}, 1), stores: map[string]*shelf{}, last: &Snapshot{}, made: map[string]uint64{},
+		c: c, o: o, pace: p, now: time.Now, changed: make(chan struct{}, 1), look: make(chan struct{}, 1), stores: map[string]*shelf{}, last: &Snapshot{},
 	}
 	w.choice, w.bad = o.choice()
 	return w
@@ -156,8 +158,8 @@ func (w *Watcher) builtin(ctx context.Context) {
 		kinds = append(kinds, kindOfClient("nodes", cs.CoreV1().Nodes(), decodeNode, func(p *parts, n *Node) { p.nodes = append(p.nodes, n) }))
 	}
 	if w.o.Nodes && ns != "" {
-		others := kindOfClient("pods of other namespaces", selected[*corev1.PodList]{cs.CoreV1().Pods(metav1.NamespaceAll), othersSelector(ns)}, decodePod,
-			func(p *parts, pod *Pod) { p.others = append(p.others, pod) })
+		others := kindOfClient("pods of other namespaces", selected[*corev1.PodList]{cs.CoreV1().Pods(metav1.NamespaceAll), othersSelector(ns)},
+			func(p *corev1.Pod) elsewhere { return elsewhere{decodePod(p)} }, func(p *parts, e elsewhere) { p.others = append(p.others, e.Pod) })
 		others.unseen = true
 		kinds = append(kinds, others)
 	}
@@ -311,9 +313,11 @@ func (w *Watcher) needed(ctx context.Context) bool {
 		w.mu.Unlock()
 		return settled
 	}
-	p, served, known := w.parts(), w.served, len(w.stores)
+	w.regroup()
+	missing := w.grouping.missing()
+	p, served, known := w.parts(false), w.served, len(w.stores)
 	w.mu.Unlock()
-	for _, owner := range p.missing() {
+	for _, owner := range missing {
 		gvr, found, ok := served.owner(owner)
 		if !ok {
 			continue

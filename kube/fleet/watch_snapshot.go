@@ -115,35 +115,47 @@ func (w *Watcher) synced() bool {
 	return true
 }
 
-// Snapshot is the fleet as of now. When nothing has changed it costs next to nothing.
+// Snapshot is the fleet as of now. It costs what has changed: a work that has not is the same as in the last snapshot.
 func (w *Watcher) Snapshot() *Snapshot {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	states := w.state()
-	problems := w.problems(states)
-	at := oldest(states)
-	made := make(map[string]uint64, len(w.stores))
-	for name, s := range w.stores {
-		made[name] = s.count()
-	}
-	same := maps.Equal(made, w.made) && slices.EqualFunc(problems, w.last.Problems, func(a, b Problem) bool {
-		return a.Resource == b.Resource && a.Err.Error() == b.Err.Error()
-	})
-	if same && at.Equal(w.last.At) {
-		return w.last
-	}
 	next := *w.last
-	next.At = at
-	if !same {
-		next.Version++
-		next.Problems = problems
-		next.Works, next.Nodes = group(w.parts(), w.choice)
-		if !w.o.Nodes {
-			next.Nodes = nil
+	next.At, next.Problems = oldest(states), w.problems(states)
+	news := !slices.EqualFunc(next.Problems, w.last.Problems, func(a, b Problem) bool { return a.Resource == b.Resource && a.Err.Error() == b.Err.Error() })
+	if w.regroup(); w.fresh {
+		w.fresh, news = false, true
+		if next.Works = w.grouping.works; w.o.Nodes {
+			next.Nodes = w.grouping.nodes
 		}
 	}
-	w.last, w.made = &next, made
+	switch {
+	case news:
+		next.Version++
+	case next.At.Equal(w.last.At):
+		return w.last
+	}
+	w.last = &next
 	return w.last
+}
+
+// regroup takes in what has changed.
+func (w *Watcher) regroup() {
+	unseen := w.unseen()
+	names := slices.Sorted(maps.Keys(w.stores))
+	if w.grouping != nil && w.grouping.unseen == unseen && slices.Equal(names, w.grouped) {
+		var changes []change
+		for _, name := range names {
+			changes = append(changes, w.stores[name].changes()...)
+		}
+		if len(changes) == 0 {
+			return
+		}
+		if w.fresh = true; w.grouping.apply(changes) {
+			return
+		}
+	}
+	w.grouping, w.grouped, w.fresh = newGrouping(w.parts(true), w.choice), names, true
 }
 
 // oldest is when all kinds that were read were last known to be current; zero before.
@@ -173,15 +185,24 @@ func (w *Watcher) problems(states []KindState) []Problem {
 	return out
 }
 
-// parts are the facts of all kinds.
-func (w *Watcher) parts() parts {
-	var p parts
+// parts are the facts of all kinds. With take, regroup goes on from them.
+func (w *Watcher) parts(take bool) parts {
+	p := parts{unseen: w.unseen()}
 	for _, name := range slices.Sorted(maps.Keys(w.stores)) {
 		s := w.stores[name]
-		s.each(func(fact any) { s.add(&p, fact) })
-		if h := s.state(); s.unseen && (!h.synced || apierrors.IsForbidden(h.err)) {
-			p.unseen = true
+		for _, fact := range s.all(take) {
+			s.add(&p, fact)
 		}
 	}
 	return p
+}
+
+// unseen says that the pods of some namespaces cannot be read.
+func (w *Watcher) unseen() bool {
+	for _, s := range w.stores {
+		if h := s.state(); s.unseen && (!h.synced || apierrors.IsForbidden(h.err)) {
+			return true
+		}
+	}
+	return false
 }
