@@ -1,10 +1,8 @@
 package fleet
 
 import (
-	"cmp"
 	"context"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -67,28 +65,8 @@ func leaders() []string {
 // nil when none runs.
 func (w *Work) Leader() *Pod {
 	var best *Pod
-	order := func(p *Pod) (int, int) {
-		role := slices.IndexFunc(leaders(), func(r string) bool { return strings.EqualFold(p.Role, r) })
-		if role < 0 {
-			role = len(leaders())
-		}
-		rank := p.Rank
-		if rank < 0 {
-			rank = most
-		}
-		return role, rank
-	}
 	for _, p := range w.Pods {
-		if p.State != job.Running || p.Started == nil {
-			continue
-		}
-		if best == nil {
-			best = p
-			continue
-		}
-		role, rank := order(p)
-		bestRole, bestRank := order(best)
-		if cmp.Or(cmp.Compare(role, bestRole), cmp.Compare(rank, bestRank)) < 0 {
+		if p.State == job.Running && p.Started != nil && (best == nil || p.leads(best) < 0) {
 			best = p
 		}
 	}

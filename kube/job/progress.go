@@ -151,7 +151,10 @@ func (p *Progress) Merge(next Progress) {
 		p.Rate, p.Remaining = next.Rate, next.Remaining
 		p.Step, p.Total, p.PerEpoch, p.Label = next.Step, orKnown(next.Total, p.Total, p.PerEpoch == next.PerEpoch), next.PerEpoch, next.Label
 	}
-	if next.Step != Unknown || next.Epochs != Unknown || p.PerEpoch {
+	if next.Remaining > 0 {
+		p.Remaining = next.Remaining
+	}
+	if next.Step != Unknown || next.Epochs != Unknown || next.Percent != Unknown || p.PerEpoch {
 		p.Percent = p.percent()
 		if p.Percent == Unknown {
 			p.Percent = next.Percent

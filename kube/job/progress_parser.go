@@ -125,10 +125,10 @@ func IsMeasure(name string) bool {
 	return slices.ContainsFunc(measures, func(part string) bool { return strings.Contains(name, part) })
 }
 
-// IsLoss says whether a name is that of a loss or error: less is better, and several of them share a scale.
+// IsLoss says whether a name is that of a loss: less is better, and several of them often share a scale.
 func IsLoss(name string) bool {
 	name = strings.ToLower(name)
-	return strings.Contains(name, "loss") || strings.Contains(name, "entropy") && !strings.Contains(name, "/entropy")
+	return strings.Contains(name, "loss") && !strings.Contains(name, "scale") || strings.HasSuffix(name, "cross_entropy") || strings.HasSuffix(name, "crossentropy")
 }
 
 // heading takes in the heading of a table: columns two blanks apart, the first of which counts.

@@ -114,6 +114,22 @@ func (s *Series) Add(l LogLine) bool {
 	return true
 }
 
+// Tell takes in what is known otherwise, such as from a status, as long as no line was understood.
+func (s *Series) Tell(p Progress) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.told.Understood > 0 || p.Source == "" || !p.At.IsZero() && p.At.Equal(s.progress.At) {
+		return
+	}
+	if s.told.First.IsZero() {
+		s.told.First = p.At
+	}
+	s.told.Last = p.At
+	s.progress.Merge(p)
+	s.measure(&p, "")
+	s.pace.add(&s.progress)
+}
+
 // bars tells the bar of the training from others.
 type bars struct {
 	// main is the label of the training's own, once that is known; last is that of the bar seen last.
