@@ -49,6 +49,7 @@ func TestArgv(t *testing.T) {
 	runsC, statusC, waitC, logsC := argv(newRunsCmd), argv(newStatusCmd), argv(newWaitCmd), argv(newLogsCmd)
 	initC, lintC, versionC := argv(newInitCmd), argv(newLintCmd), argv(newVersionCmd)
 	whyC := argv(newWhyCmd)
+	progressC := argv(newProgressCmd)
 	type scheduleDo = func(context.Context, *Factory, scheduleOptions) error
 	listC := argv(func(f *Factory, do scheduleDo) *cobra.Command { return newScheduleListCmd(f, "list", do) })
 	suspendC := argv(func(f *Factory, do scheduleDo) *cobra.Command { return newScheduleChangeCmd(f, "suspend", "", do) })
@@ -97,6 +98,14 @@ func TestArgv(t *testing.T) {
 		{whyC, "", whyOptions{}},
 		{whyC, "r/train --nodes --prometheus m/p:9090 -o json", whyOptions{Name: "r/train", Nodes: true, Prometheus: "m/p:9090", Output: output{Format: "json"}}},
 		{whyC, "-A -o wide --no-headers", whyOptions{All: true, Output: output{Format: "wide", NoHeaders: true}}},
+		{progressC, "j", progressOptions{Name: "j", Rank: job.AllRanks, Tail: -1}},
+		{
+			progressC, "job/j -f --metric loss,eval_* --metric acc --x epoch --log --smooth 0.6 --rank 2 -c main --since 1h --tail 9 --width 90 --height 20 --ascii -o json",
+			progressOptions{
+				Name: "job/j", Follow: true, Metrics: []string{"loss", "eval_*", "acc"}, Axis: "epoch", Log: true, Smooth: 0.6, Rank: 2, Container: "main", Since: time.Hour, Tail: 9, Width: 90,
+				Height: 20, ASCII: true, Output: output{Format: "json"},
+			},
+		},
 		{initC, "", initOptions{Dir: ".", DryRun: "none"}},
 		{initC, "blank --name n --dir d --force --from j.yaml --dry-run", initOptions{Template: "blank", Name: "n", Dir: "d", Force: true, From: "j.yaml", DryRun: "client"}},
 		{lintC, "-f p --strict -o json", lintOptions{File: "p", Strict: true, Output: output{Format: "json"}}},

@@ -8,7 +8,7 @@ func topics() []*cobra.Command {
 		{
 			Use:   "exit-codes",
 			Short: "What the exit code tells",
-			Long: `Verbs that follow a run (run, wait, retry, resume, status -w) exit with how it ended:
+			Long: `Verbs that follow a run (run, wait, retry, resume, status -w) exit with how it ended, and progress -f with 0 or 3:
 
   0    the run succeeded, or the command did what it was asked
   1    an error: nothing can be said of the run; for diff: there are differences

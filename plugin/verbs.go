@@ -19,6 +19,7 @@ func (f *Factory) verbs() []*cobra.Command {
 		newStatusCmd(f, runStatus),
 		newWaitCmd(f, runWait),
 		newLogsCmd(f, runLogs),
+		newProgressCmd(f, runProgress),
 		newJobsCmd(f, runJobs),
 		newWhyCmd(f, runWhy),
 		newJobCmd(f, runJob),

@@ -54,16 +54,24 @@ func newScale(axis Axis, lo, hi float64, n int) scale {
 			return s
 		}
 	}
-	s.step = niceStep((hi-lo)/float64(max(n, 1)), s.unit)
-	first := math.Ceil(lo/s.step - 1e-9)
+	s.linear((hi - lo) / float64(max(n, 1)))
+	if len(s.ticks) < 2 { // a tick alone tells no scale
+		s.linear(s.step / 2.6)
+	}
+	return s
+}
+
+// linear puts ticks on the multiples of the least nice step of at least v.
+func (s *scale) linear(v float64) {
+	s.step, s.ticks = niceStep(v, s.unit), nil
+	first := math.Ceil(s.lo/s.step - 1e-9)
 	for i := range 100 {
 		v := (first + float64(i)) * s.step
-		if v > hi+s.step*1e-9 {
-			break
+		if v > s.hi+s.step*1e-9 {
+			return
 		}
 		s.ticks = append(s.ticks, v)
 	}
-	return s
 }
 
 // decades puts ticks on powers of ten, or on 1, 2 and 5 times these where there are few, or on every so many powers
