@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kubectl-ml/kubectl-ml/kube/fleet"
 	"github.com/kubectl-ml/kubectl-ml/kube/job"
@@ -82,7 +83,7 @@ func (c *Cluster) holds(owner, node string, gpus int, more ...string) *Cluster {
 
 // pod waits and asks for what pairs say.
 func pod(name string, pairs ...string) *corev1.Pod {
-	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "team", UID: "uid-" + "x", CreationTimestamp: ago(time.Hour)}}
+	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "team", UID: types.UID("uid-" + name), CreationTimestamp: ago(time.Hour)}}
 	p.Spec.SchedulerName = corev1.DefaultSchedulerName
 	p.Spec.Containers = []corev1.Container{{Name: "main", Image: "train:1", Resources: corev1.ResourceRequirements{Limits: resources(pairs...)}}}
 	p.Status.Phase = corev1.PodPending
@@ -113,6 +114,7 @@ func ended(p *corev1.Pod, code int32, reason string, before time.Duration) *core
 }
 
 func rank(p *corev1.Pod, n int) *corev1.Pod {
+	p.OwnerReferences = []metav1.OwnerReference{{Kind: "Job", Name: "train", Controller: new(true)}}
 	p.Annotations = map[string]string{batchv1.JobCompletionIndexAnnotation: strconv.Itoa(n)}
 	return p
 }

@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/kubectl-ml/kubectl-ml/kube/fleet"
 	"github.com/kubectl-ml/kubectl-ml/kube/job"
 )
 
@@ -36,7 +37,7 @@ func (e *Evidence) crashes() []crash {
 			if end == nil || end.ExitCode == 0 || again && s.State.Terminated != nil {
 				continue
 			}
-			out = append(out, crash{pod: p, rank: job.PodRank(p), container: s.Name, spec: containerOf(p, s.Name), end: *end, restarting: again})
+			out = append(out, crash{pod: p, rank: e.rankOf(p), container: s.Name, spec: containerOf(p, s.Name), end: *end, restarting: again})
 		}
 	}
 	slices.SortStableFunc(out, func(a, b crash) int {
@@ -47,6 +48,15 @@ func (e *Evidence) crashes() []crash {
 		)
 	})
 	return out
+}
+
+// rankOf is the pod's rank as lists show it: kinds beside Job have labels of their own for it.
+func (e *Evidence) rankOf(p *corev1.Pod) int {
+	i := slices.IndexFunc(e.Work.Pods, func(f *fleet.Pod) bool { return f.UID == string(p.UID) })
+	if i < 0 {
+		return job.PodRank(p)
+	}
+	return e.Work.Pods[i].Rank
 }
 
 func containerOf(p *corev1.Pod, name string) *corev1.Container {
@@ -101,13 +111,15 @@ func (e *Evidence) firstLine(list []crash) string {
 	}
 	first := list[0]
 	var next *crash
-	others := map[int]bool{}
+	others := map[string]bool{}
+	several := false // a JobSet has ranks of the same number in each of its Jobs
 	for i := range list {
 		c := &list[i]
-		if c.rank == first.rank {
+		if c.member() == first.member() {
 			continue
 		}
-		others[c.rank] = true
+		several = several || ownerName(c.pod) != ownerName(first.pod)
+		others[c.member()] = true
 		if next == nil || c.end.FinishedAt.Before(&next.end.FinishedAt) {
 			next = c
 		}
@@ -115,15 +127,22 @@ func (e *Evidence) firstLine(list []crash) string {
 	if next == nil {
 		return ""
 	}
+	who, n := fmt.Sprintf("rank %d", first.rank), int64(len(others))
+	if several {
+		who += " of " + ownerName(first.pod)
+	}
 	ahead := next.end.FinishedAt.Sub(first.end.FinishedAt.Time)
-	if ahead < 0 {
-		return fmt.Sprintf("rank %d failed by itself; %s stopped (SIGTERM)", first.rank, count(int64(len(others)), "other rank was", "other ranks were"))
+	switch {
+	case ahead < 0:
+		return fmt.Sprintf("%s failed by itself; %s stopped (SIGTERM)", who, count(n, "other was", "others were"))
+	case ahead < time.Second:
+		return fmt.Sprintf("%s failed first, and %s in the same second", who, count(n, "other", "others"))
 	}
-	if ahead < time.Second {
-		return fmt.Sprintf("rank %d failed first, and %s in the same second", first.rank, count(int64(len(others)), "other rank", "other ranks"))
-	}
-	return fmt.Sprintf("rank %d failed first, %s before the next of %s", first.rank, age(ahead), count(int64(len(others)), "other rank", "other ranks"))
+	return fmt.Sprintf("%s failed first, %s before the next of %s", who, age(ahead), count(n, "other", "others"))
 }
+
+// member tells the ranks of a piece of work apart.
+func (c crash) member() string { return fmt.Sprint(ownerName(c.pod), " ", c.rank) }
 
 // oomRule: the kernel killed a container at its memory limit.
 func oomRule(e *Evidence) []Cause {

@@ -44,10 +44,10 @@ func TestExits(t *testing.T) {
 		}(), "OOMKilled", Certain, []string{"kubectl edit deployment/train"}},
 		"first rank": {
 			died(rank(ended(pod("w-0"), 143, "Error", 10*time.Second), 0), rank(ended(pod("w-1"), 1, "Error", 30*time.Second), 1), rank(ended(pod("w-2"), 1, "Error", 12*time.Second), 2)).log("w-1", "Traceback (most recent call last):", `  File "train.py", line 3, in <module>`, "ValueError: bad shard"),
-			"PythonError", Certain, []string{"ValueError: bad shard", "rank 1 failed first, 18s before the next of 2 other ranks"},
+			"PythonError", Certain, []string{"ValueError: bad shard", "rank 1 failed first, 18s before the next of 2 others"},
 		},
 		"others were stopped": {
-			died(rank(ended(pod("w-0"), 143, "Error", 30*time.Second), 0), rank(ended(pod("w-1"), 1, "Error", 10*time.Second), 1)), "ProgramFailed", Certain, []string{"rank 1 failed by itself; 1 other rank was stopped"},
+			died(rank(ended(pod("w-0"), 143, "Error", 30*time.Second), 0), rank(ended(pod("w-1"), 1, "Error", 10*time.Second), 1)), "ProgramFailed", Certain, []string{"rank 1 failed by itself; 1 other was stopped"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) { f.check(t) })
