@@ -119,7 +119,7 @@ func (r *reader) readPods(ctx context.Context) {
 	if r.o.Nodes && r.o.Namespace != "" {
 		tasks.Go(func() {
 			all := func(ctx context.Context, o metav1.ListOptions) (*corev1.PodList, error) {
-				o.FieldSelector = "metadata.namespace!=" + r.o.Namespace + ",spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed"
+				o.FieldSelector = othersSelector(r.o.Namespace)
 				return r.c.Kube.CoreV1().Pods(metav1.NamespaceAll).List(ctx, o)
 			}
 			ok := list(ctx, r, "pods of other namespaces", all, pods, func(p *parts, pods []*Pod) { p.others = pods })

@@ -2,7 +2,7 @@ package fleet
 
 import (
 	"fmt"
-	"runtime"
+	goruntime "runtime"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	quantity "k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 )
@@ -90,10 +91,20 @@ func overTheWire(t testing.TB, p *corev1.Pod) (*corev1.Pod, int) {
 	return out, len(data)
 }
 
+func entryOf(t testing.TB, from *source, p *corev1.Pod) *entry {
+	t.Helper()
+	e, err := from.entry(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
 // filled is a Watcher that has seen so many pods.
 func filled(t testing.TB, pods int) (w *Watcher, wire int) {
 	t.Helper()
 	w = newWatcher(nil, Options{}, pace{})
+	from := &source{decode: func(o runtime.Object) any { return decodePod(o.(*corev1.Pod)) }, texts: texts{}}
 	add := func(resource string, add func(*parts, any), decode func(i int) *entry, n int) {
 		s := &shelf{store: newStore(resource, time.Now, w.signal), add: add}
 		s.note(func(h *health) { h.open = true })
@@ -109,7 +120,7 @@ func filled(t testing.TB, pods int) (w *Watcher, wire int) {
 	add("pods", func(p *parts, fact any) { p.pods = append(p.pods, fact.(*Pod)) }, func(i int) *entry {
 		p, n := overTheWire(t, realisticPod(i))
 		wire += n
-		return &entry{namespace: p.Namespace, name: p.Name, fact: decodePod(p)}
+		return entryOf(t, from, p)
 	}, pods)
 	add("jobs.batch", func(p *parts, fact any) { p.roots = append(p.roots, fact.(*root)) }, func(i int) *entry {
 		j := realisticJob(i)
@@ -119,10 +130,10 @@ func filled(t testing.TB, pods int) (w *Watcher, wire int) {
 }
 
 func heap() uint64 {
-	runtime.GC()
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
+	goruntime.GC()
+	goruntime.GC()
+	var m goruntime.MemStats
+	goruntime.ReadMemStats(&m)
 	return m.HeapAlloc
 }
 
@@ -144,7 +155,7 @@ func TestMemoryOfTenThousandPods(t *testing.T) {
 	if all > 60<<20 {
 		t.Errorf("%d MB", all>>20)
 	}
-	runtime.KeepAlive(w)
+	goruntime.KeepAlive(w)
 }
 
 // One pod of ten thousand changes.

@@ -199,7 +199,7 @@ func (w *Watcher) start(ctx context.Context, k kindOf) {
 	w.mu.Lock()
 	w.stores[k.resource] = s
 	w.mu.Unlock()
-	from := &source{store: s.store, list: k.list, open: k.open, decode: k.decode, poll: w.pace.poll}
+	from := &source{store: s.store, list: k.list, open: k.open, decode: k.decode, poll: w.pace.poll, texts: texts{}}
 	lw := cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{ListWithContextFunc: from.page, WatchFuncWithContext: from.watch}, w.c.Kube)
 	r := cache.NewReflectorWithOptions(lw, nil, s.store, cache.ReflectorOptions{
 		Name: "fleet", TypeDescription: k.resource,

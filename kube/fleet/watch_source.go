@@ -27,7 +27,8 @@ type source struct {
 	// poll is how long a list holds where watching is refused.
 	poll time.Duration
 
-	mu sync.Mutex
+	mu    sync.Mutex
+	texts texts
 	// noList and noWatch are until when the server need not be asked, refusal what it said to a watch.
 	noList, noWatch time.Time
 	refusal         error
@@ -141,7 +142,11 @@ func (s *source) entry(o runtime.Object) (*entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &entry{namespace: m.GetNamespace(), name: m.GetName(), version: m.GetResourceVersion(), fact: s.decode(o)}, nil
+	e := &entry{namespace: m.GetNamespace(), name: m.GetName(), version: m.GetResourceVersion(), fact: s.decode(o)}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e.fact = s.texts.share(e.fact)
+	return e, nil
 }
 
 // decoding is a watch whose objects become facts.
