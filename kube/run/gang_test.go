@@ -207,6 +207,32 @@ func TestGangRefused(t *testing.T) {
 	})
 }
 
+// Each child of a sweep is a gang of its own, whose replicas stand on nodes of their own where that is asked for.
+func TestASweepOfGangs(t *testing.T) {
+	t.Parallel()
+	k := realCluster(t)
+	name := k.start(pipelineOf(t, "", sim{name: "a", more: ranks(3, "sweep: {lr: [1, 2]}\n    best: {max: acc}\n    topology: {spread: host, required: true}", "duration: 500ms", `result: '{"metrics": {"acc": 0.5}}'`)}), StartOptions{})
+	k.wantServices(name, name+"-a-0 of Job", name+"-a-1 of Job")
+	if r := k.drive(k.Client, name); states(r) != "Succeeded a=Succeeded" {
+		t.Fatal(states(r), r.Message)
+	}
+	pods, err := k.Kube.CoreV1().Pods(k.Namespace).List(k.ctx(), metav1.ListOptions{LabelSelector: StageSelector(name, "a")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, p := range pods.Items {
+		place := p.Labels[kube.LabelChild] + " on " + p.Spec.NodeName
+		if seen[place] {
+			t.Errorf("two replicas of child %s", place)
+		}
+		seen[place] = true
+	}
+	if len(seen) != 6 {
+		t.Errorf("%v", seen)
+	}
+}
+
 // The role of a driver that is there gets the rights that a later run needs.
 func TestDriverRoleGrows(t *testing.T) {
 	t.Parallel()
