@@ -98,7 +98,7 @@ func (f *Factory) lookAtJobs(ctx context.Context, c *client.Client, o jobsOption
 		if err := o.sort(l.rows); err != nil {
 			return err
 		}
-		if since, why, lost := w.Lost(); lost {
+		if since, lost, why := w.Lost(); lost {
 			l.lost, l.since = cmp.Or(why, errAway), since
 		}
 		if err := show(l); err != nil {

@@ -102,7 +102,7 @@ func (k *class) follow(ctx context.Context, w *fleet.Watcher, show func(progress
 	for {
 		var l progressLook
 		l.list = k.trainings()
-		l.since, _, l.lost = w.Lost()
+		l.since, l.lost, _ = w.Lost()
 		show(l)
 		if running == 0 && k.over(ctx) {
 			return nil

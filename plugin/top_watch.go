@@ -93,7 +93,7 @@ func follow(ctx context.Context, w *fleet.Watcher, m *meter, show func(topState)
 			return ctx.Err()
 		}
 		s.fleet = w.Snapshot()
-		s.since, _, s.lost = w.Lost()
+		s.since, s.lost, _ = w.Lost()
 		show(s)
 	}
 }

@@ -52,7 +52,7 @@ func (w *Watcher) state() []KindState {
 }
 
 // Lost says since when the server has not been heard although it should be, and why; false when all is current.
-func (w *Watcher) Lost() (since time.Time, why error, lost bool) {
+func (w *Watcher) Lost() (since time.Time, lost bool, why error) {
 	now := w.now()
 	for _, k := range w.State() {
 		if k.lost(now) && (!lost || k.Heard.Before(since)) {
@@ -63,7 +63,7 @@ func (w *Watcher) Lost() (since time.Time, why error, lost bool) {
 	if why != nil {
 		why = w.c.Explain("", why)
 	}
-	return since, why, lost
+	return since, lost, why
 }
 
 // Current says that every kind that was read is watched; it is false for a moment whenever a watch ends, and before Lost

@@ -152,7 +152,7 @@ func TestWatchSeesChanges(t *testing.T) {
 	}
 }
 
-func ask(since time.Time, why error, lost bool) string {
+func ask(since time.Time, lost bool, why error) string {
 	if !lost {
 		return ""
 	}
@@ -215,7 +215,7 @@ func TestWatchOutlivesTheServer(t *testing.T) {
 	wire.Cut()
 	cut := time.Now()
 	l.eventually("to be told", func() bool { return ask(w.Lost()) != "" })
-	if since, why, _ := w.Lost(); since.After(cut.Add(time.Second)) || why == nil || !strings.Contains(why.Error(), "refuses connections") {
+	if since, _, why := w.Lost(); since.After(cut.Add(time.Second)) || why == nil || !strings.Contains(why.Error(), "refuses connections") {
 		t.Errorf("lost since %s (cut at %s): %v", since, cut, why)
 	}
 	if s := w.Snapshot(); states(s) != "kept=Running" || len(s.Problems) > 0 || s.At.After(cut.Add(time.Second)) {
