@@ -362,8 +362,8 @@ func workConditions(list []fleet.Condition, now time.Time) Table {
 // newestEvents is how many events a page shows, the newest; -o wide shows all.
 const newestEvents = 12
 
-// routine are the events that every pod has that starts as it should.
-var routine = []string{"Scheduled", "Created", "Started", "Pulled", "Pulling", "SuccessfulCreate"}
+// routine are the events that every pod has that starts and ends as it should.
+var routine = []string{"Scheduled", "Created", "Started", "Pulled", "Pulling", "SuccessfulCreate", "SuccessfulDelete"}
 
 // eventsToShow leaves out what goes without saying, and the oldest of too many.
 func eventsToShow(events []fleet.Event, all bool) []fleet.Event {

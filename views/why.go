@@ -94,7 +94,7 @@ func capital(s string) string {
 // Whys lists diagnoses, a line each with the first cause, with ages as of now.
 func Whys(list []diagnose.Diagnosis, namespaces bool, now time.Time) Table {
 	t := Table{Columns: []Column{
-		{Name: "NAME", Min: longestName}, {Name: "STATE", Min: len(job.Suspended)}, {Name: "CAUSE", Min: 16}, {Name: "LIKELIHOOD", Wide: true}, {Name: "WHY"}, {Name: "CURE", Wide: true}, {Name: "AGE", Min: 4},
+		{Name: "NAME", Min: 48}, {Name: "STATE", Min: len(job.Suspended), Drop: 2}, {Name: "CAUSE", Min: 16, Drop: 3}, {Name: "LIKELIHOOD", Wide: true}, {Name: "WHY", Min: 40}, {Name: "CURE", Wide: true}, {Name: "AGE", Min: 4, Drop: 1},
 	}}
 	if namespaces {
 		t.Columns = append([]Column{{Name: "NAMESPACE", Min: longestName}}, t.Columns...)
