@@ -164,7 +164,7 @@ func (f *Factory) busy(ctx context.Context, c *client.Client, where string) func
 	return func(context.Context) (map[string]float64, error) {
 		got := wait()
 		if got.Err == nil && len(got.Devices) == 0 {
-			got.Err = fmt.Errorf("Prometheus %s knows no GPUs", got.Where) //nolint:revive,staticcheck // Prometheus is a name
+			got.Err = fmt.Errorf("%s knows no GPUs", got.Where)
 		}
 		out := map[string]float64{}
 		for pod, devices := range metrics.ByPod(got.Devices) {

@@ -170,7 +170,7 @@ func startRule(e *Evidence) []Cause {
 func (e *Evidence) starting(p *corev1.Pod) (Cause, bool) {
 	describe := "kubectl describe pod " + p.Name
 	for _, s := range p.Status.InitContainerStatuses {
-		if s.State.Running != nil && !(s.Started != nil && *s.Started && isSidecar(p, s.Name)) {
+		if up := s.Started != nil && *s.Started && isSidecar(p, s.Name); s.State.Running != nil && !up {
 			return cause(Certain, "InitRunning", fmt.Sprintf("its init container %s still runs, for %s", s.Name, age(e.Now.Sub(s.State.Running.StartedAt.Time)))).
 				cure("see what it does", "kubectl logs "+p.Name+" -c "+s.Name), true
 		}

@@ -165,8 +165,28 @@ func oomRule(e *Evidence) []Cause {
 		k := cause(Certain, "OOMKilled", title).because(e.line(c), e.firstLine(list), e.injected(corev1.ResourceMemory))
 		return []Cause{k.cures(e.change(what))}
 	}
+	return e.nodeOOM(list)
+}
+
+// nodeOOM: a container was killed when its node ran out of memory, which the node tells and the container's state does not.
+func (e *Evidence) nodeOOM(list []crash) []Cause {
+	for _, c := range list {
+		if c.signal() != 9 {
+			continue
+		}
+		for _, ev := range e.about("node/"+c.pod.Spec.NodeName, "SystemOOM", "OOMKilling") {
+			if apart := ev.Last.Sub(c.end.FinishedAt.Time); apart < -nodeOOMWithin || apart > nodeOOMWithin {
+				continue
+			}
+			k := cause(Likely, "NodeOutOfMemory", "node "+c.pod.Spec.NodeName+" ran out of memory when "+c.who()+" was killed").because(e.eventLine(ev), e.line(c), e.firstLine(list))
+			return []Cause{k.cures(e.change("set requests.memory to what it needs, so that the node keeps it free"))}
+		}
+	}
 	return nil
 }
+
+// nodeOOMWithin is how near to the end of a container a report of its node must be to speak of it.
+const nodeOOMWithin = 2 * time.Minute
 
 // exitCause is what an exit code means by itself.
 type exitCause struct {

@@ -69,8 +69,7 @@ func lossRule(e *Evidence) []Cause {
 func lossOf(reasons [][2]string) (loss, [2]string, bool) {
 	for _, l := range losses {
 		for _, r := range reasons {
-			prefix, any := strings.CutSuffix(l.reason, "*")
-			if r[0] != l.reason && !(any && r[0] != "" && strings.HasPrefix(r[0], prefix)) {
+			if r[0] == "" || !l.named(r[0]) {
 				continue
 			}
 			if l.text == nil || l.text.MatchString(r[1]) {
@@ -79,6 +78,14 @@ func lossOf(reasons [][2]string) (loss, [2]string, bool) {
 		}
 	}
 	return loss{}, [2]string{}, false
+}
+
+// named says whether the reason is this one.
+func (l loss) named(reason string) bool {
+	if prefix, open := strings.CutSuffix(l.reason, "*"); open {
+		return strings.HasPrefix(reason, prefix)
+	}
+	return reason == l.reason
 }
 
 func (e *Evidence) lossCause(l loss, said [2]string, p *corev1.Pod) Cause {

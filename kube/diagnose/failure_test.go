@@ -19,15 +19,16 @@ func TestExits(t *testing.T) {
 		return died(ended(pod("train-0", "memory", "8Gi"), code, reason, time.Minute))
 	}
 	for name, f := range map[string]finding{
-		"out of memory":  {one(137, "OOMKilled"), "OOMKilled", Certain, []string{"more memory than its limit of 8Gi", "raise limits.memory"}},
-		"no limit":       {died(ended(pod("train-0"), 137, "OOMKilled", time.Minute)), "OOMKilled", Certain, []string{"no limit of its own"}},
-		"killed":         {one(137, "Error"), "Killed", Likely, []string{"the kubelet did not say OOMKilled"}},
-		"stopped":        {one(143, "Error"), "Terminated", Likely, []string{"nothing in the cluster says who asked"}},
-		"segfault":       {one(139, "Error"), "SegmentationFault", Certain, []string{"PYTHONFAULTHANDLER"}},
-		"aborted":        {one(134, "Error"), "Aborted", Likely, nil},
-		"bus":            {one(135, "Error"), "BusError", Likely, []string{"/dev/shm"}},
-		"no command":     {one(127, "Error"), "CommandNotFound", Certain, nil},
-		"not executable": {one(126, "Error"), "NotExecutable", Certain, nil},
+		"out of memory":      {one(137, "OOMKilled"), "OOMKilled", Certain, []string{"more memory than its limit of 8Gi", "raise limits.memory"}},
+		"no limit":           {died(ended(pod("train-0"), 137, "OOMKilled", time.Minute)), "OOMKilled", Certain, []string{"no limit of its own"}},
+		"node out of memory": {one(137, "Error").event("node/n1", "SystemOOM", "kubelet", "System OOM encountered, victim process: python, pid: 4711"), "NodeOutOfMemory", Likely, []string{"pid: 4711"}},
+		"killed":             {one(137, "Error"), "Killed", Likely, []string{"the kubelet did not say OOMKilled"}},
+		"stopped":            {one(143, "Error"), "Terminated", Likely, []string{"nothing in the cluster says who asked"}},
+		"segfault":           {one(139, "Error"), "SegmentationFault", Certain, []string{"PYTHONFAULTHANDLER"}},
+		"aborted":            {one(134, "Error"), "Aborted", Likely, nil},
+		"bus":                {one(135, "Error"), "BusError", Likely, []string{"/dev/shm"}},
+		"no command":         {one(127, "Error"), "CommandNotFound", Certain, nil},
+		"not executable":     {one(126, "Error"), "NotExecutable", Certain, nil},
 		"start error": {func() *Evidence {
 			e := one(128, "StartError")
 			e.Pods[0].Status.ContainerStatuses[0].State.Terminated.Message = `failed to create containerd task: exec: "trian": executable file not found in $PATH`

@@ -13,7 +13,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/kubectl-ml/kubectl-ml/kube"
 	"github.com/kubectl-ml/kubectl-ml/kube/client"
 	"github.com/kubectl-ml/kubectl-ml/kube/fleet"
 	"github.com/kubectl-ml/kubectl-ml/kube/job"
@@ -28,8 +27,8 @@ type Options struct {
 	Now func() time.Time
 }
 
-// Why diagnoses the one piece of work that a person means: anything that fleet.Find takes, the name of a run, or
-// cronjob/NAME.
+// Why diagnoses what a person means: a piece of work, by anything that fleet.Find takes, a stage of a run that has no Job
+// (yet), a run, or cronjob/NAME.
 func Why(ctx context.Context, c *client.Client, arg string, o Options) (Diagnosis, error) {
 	if name, ok := cronName(arg); ok {
 		return whyCron(ctx, c, name, o)
@@ -40,12 +39,15 @@ func Why(ctx context.Context, c *client.Client, arg string, o Options) (Diagnosi
 		g.bind(nil)
 		return Diagnosis{}, err
 	}
-	w, err := fleet.Find(s.Works, arg)
-	if err != nil {
-		if w = ofRun(s.Works, arg); w == nil {
-			g.bind(nil)
-			return Diagnosis{}, g.orUnseen(err, s.Problems)
-		}
+	found, err := fleet.Find(s.Works, arg)
+	d, w := g.ofStage(ctx, s.Works, arg, found)
+	switch {
+	case d.Subject.Kind != "":
+		g.bind(nil)
+		return d, nil
+	case w == nil:
+		g.bind(nil)
+		return Diagnosis{}, g.orUnseen(err, s.Problems)
 	}
 	e := g.evidence(ctx, []*fleet.Work{w})
 	return Diagnose(e[0]), nil
@@ -92,24 +94,6 @@ func troubled(w *fleet.Work) bool {
 		return w.Reason != "ScaledToZero"
 	}
 	return true
-}
-
-// ofRun is the work of a run that tells most of it: one that failed, else one that waits, else the newest.
-func ofRun(works []*fleet.Work, arg string) *fleet.Work {
-	name := strings.TrimPrefix(arg, "run/")
-	var best *fleet.Work
-	rank := func(w *fleet.Work) int {
-		return slices.Index([]string{job.Failed, job.Pending, job.Suspended, job.Running, job.Succeeded}, w.State)
-	}
-	for _, w := range works {
-		if w.Labels[kube.LabelRun] != name {
-			continue
-		}
-		if best == nil || rank(w) < rank(best) || rank(w) == rank(best) && w.Created.After(best.Created) {
-			best = w
-		}
-	}
-	return best
 }
 
 // gatherer collects evidence: once what all works share, then what some need.

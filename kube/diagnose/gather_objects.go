@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -159,6 +160,9 @@ func templateOf(root *unstructured.Unstructured) *corev1.PodSpec {
 	return &s
 }
 
+// eventsLast is how long an API server keeps events unless told otherwise (--event-ttl).
+const eventsLast = time.Hour
+
 // eventPages bounds how many pages of a namespace's events are read for many works.
 const eventPages = 10
 
@@ -191,6 +195,9 @@ func (g *gatherer) readEvents(ctx context.Context, list []*Evidence) {
 				e.Events = append(e.Events, decodeEvent(&all[i], object))
 			}
 		}
+		if len(e.Events) == 0 && g.now.Sub(e.Work.Created) > eventsLast {
+			e.minor = append(e.minor, "events: none are left; a cluster keeps them for an hour or so")
+		}
 		slices.SortStableFunc(e.Events, func(a, b fleet.Event) int { return cmp.Or(a.Last.Compare(b.Last), cmp.Compare(a.Object, b.Object)) })
 	}
 }
@@ -210,11 +217,19 @@ func (g *gatherer) eventsOf(ctx context.Context, e *Evidence) []corev1.Event {
 			selectors = append(selectors, "involvedObject.kind=PersistentVolumeClaim,involvedObject.name="+name)
 		}
 	}
+	ns := make([]string, len(selectors))
+	for i := range ns {
+		ns[i] = e.Work.Namespace
+	}
+	if crashes := e.crashes(); len(crashes) > 0 && crashes[0].signal() == 9 {
+		selectors = append(selectors, "involvedObject.kind=Node,involvedObject.name="+crashes[0].pod.Spec.NodeName)
+		ns = append(ns, metav1.NamespaceDefault) // where the events of nodes are
+	}
 	found := make([][]corev1.Event, len(selectors))
 	var tasks sync.WaitGroup
 	for i, selector := range selectors {
 		tasks.Go(func() {
-			l, err := g.c.Kube.CoreV1().Events(e.Work.Namespace).List(ctx, metav1.ListOptions{FieldSelector: selector, Limit: pageSize})
+			l, err := g.c.Kube.CoreV1().Events(ns[i]).List(ctx, metav1.ListOptions{FieldSelector: selector, Limit: pageSize})
 			if !g.failed("events", err) {
 				found[i] = l.Items
 			}
@@ -253,6 +268,9 @@ func (e *Evidence) eventPods() []*corev1.Pod {
 func (e *Evidence) mine(ev *corev1.Event) (string, bool) {
 	o := &ev.InvolvedObject
 	name := fleet.Ref{Kind: o.Kind, Name: o.Name}.KindName()
+	if o.Kind == "Node" {
+		return name, slices.ContainsFunc(e.Pods, func(p *corev1.Pod) bool { return p.Spec.NodeName == o.Name })
+	}
 	if o.Namespace != e.Work.Namespace {
 		return "", false
 	}

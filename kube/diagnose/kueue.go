@@ -157,7 +157,7 @@ func noQueue(e *Evidence, k *Kueue) (Cause, bool) {
 	if len(k.Queues) > 0 {
 		c = c.cure("name a queue that exists", fmt.Sprintf("kubectl label %s %s=%s --overwrite", e.Work.KindName(), labelQueue, k.Queues[0]))
 	}
-	return c.cure("or have the queue made", "kubectl get localqueues"), true
+	return c.cure("have the queue made", "kubectl get localqueues"), true
 }
 
 func deactivated(e *Evidence, k *Kueue) (Cause, bool) {
@@ -313,7 +313,7 @@ func (k *Kueue) usage(e *Evidence) []string {
 }
 
 // checksPending: it has quota and waits for what else the queue demands.
-func checksPending(e *Evidence, k *Kueue) (Cause, bool) {
+func checksPending(_ *Evidence, k *Kueue) (Cause, bool) {
 	w := k.Workload
 	if w == nil || !isTrue(w.Conditions, "QuotaReserved") || isTrue(w.Conditions, "Admitted") {
 		return Cause{}, false

@@ -8,8 +8,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
-
-	"github.com/kubectl-ml/kubectl-ml/kube/fleet"
 )
 
 // refusal is a reason for which the API server creates no pod, as controllers report it in FailedCreate events.
@@ -56,8 +54,13 @@ func refusedRule(e *Evidence) []Cause {
 	if made, ok := e.last("SuccessfulCreate"); ok && made.Last.After(ev.Last) && made.Object == ev.Object {
 		return nil
 	}
+	return []Cause{e.refusal(text).because(line)}
+}
+
+// refusal makes a cause of the words with which the API server refuses an object.
+func (e *Evidence) refusal(text string) Cause {
 	if m := exceeded.FindStringSubmatch(text); m != nil {
-		return []Cause{e.quotaCause(m, ev).because(line)}
+		return e.quotaCause(m)
 	}
 	for _, r := range refusals {
 		m := r.text.FindStringSubmatchIndex(text)
@@ -65,17 +68,40 @@ func refusedRule(e *Evidence) []Cause {
 			continue
 		}
 		fill := func(s string) string { return strings.TrimSpace(string(r.text.ExpandString(nil, s, text, m))) }
-		c := cause(Certain, r.code, fill(r.title)).because(line)
+		c := cause(Certain, r.code, fill(r.title))
+		if r.code == "LimitRangeViolated" {
+			c = c.because(e.limitRanges()...)
+		}
 		if r.what != "" {
 			c = c.cures(e.change(fill(r.what)))
 		}
 		if r.cure != "" {
 			c = c.cure(fill(r.cure), fill(r.command))
 		}
-		return []Cause{c}
+		return c
 	}
-	return []Cause{cause(Certain, "PodRefused", "its pods are not created: "+strings.TrimPrefix(text, "Error creating: ")).because(line).
-		cures(e.change("do what the message asks for"))}
+	return cause(Certain, "Refused", "the API server refuses it: "+strings.TrimPrefix(text, "Error creating: ")).cures(e.change("do what the message asks for"))
+}
+
+// limitRanges are the limits of the namespace.
+func (e *Evidence) limitRanges() []string {
+	var out []string
+	for _, l := range e.Limits {
+		for _, item := range l.Spec.Limits {
+			var parts []string
+			for _, bound := range []struct {
+				name string
+				list corev1.ResourceList
+			}{{"min", item.Min}, {"max", item.Max}, {"default", item.Default}} {
+				for name, q := range bound.list {
+					parts = append(parts, fmt.Sprintf("%s %s %s", bound.name, name, q.String()))
+				}
+			}
+			slices.Sort(parts)
+			out = append(out, fmt.Sprintf("limit range %s, each %s: %s", l.Name, item.Type, some(parts, 8)))
+		}
+	}
+	return out
 }
 
 // noAccount: the service account is not there, and nobody has said so (yet, or any more).
@@ -101,7 +127,7 @@ func (e *Evidence) conditionMessage(kind string) string {
 }
 
 // quotaCause reads "exceeded quota: NAME, requested: R=1, used: R=2, limited: R=2".
-func (e *Evidence) quotaCause(m []string, ev fleet.Event) Cause {
+func (e *Evidence) quotaCause(m []string) Cause {
 	used, hard := fields(m[3]), fields(m[4])
 	var parts []string
 	fits := true
@@ -116,10 +142,7 @@ func (e *Evidence) quotaCause(m []string, ev fleet.Event) Cause {
 	if fits {
 		c = c.cure("wait until others of the namespace have ended, or end one; see who uses it", "kubectl ml jobs")
 	}
-	if now := e.quotaNow(m[1]); now != "" && e.Now.Sub(ev.Last) > 0 {
-		c = c.because(now)
-	}
-	c = c.cures(e.change("ask for less"))
+	c = c.because(e.quotaNow(m[1])).cures(e.change("ask for less"))
 	return c.cure("or have the quota raised", "kubectl describe resourcequota "+m[1])
 }
 

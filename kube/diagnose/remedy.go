@@ -59,13 +59,3 @@ func (e *Evidence) again(text string) Remedy {
 
 // shorten leaves room for a suffix in a name of a Job, which has 63 characters at most.
 func shorten(name string) string { return name[:min(len(name), 57)] }
-
-// fixed is what to do once something outside of the work was repaired: what waits goes on by itself, what failed is
-// started again.
-func (e *Evidence) fixed(text, command string) []Remedy {
-	out := []Remedy{{text, command}}
-	if e.Work.Final() {
-		out = append(out, e.again("then start it again"))
-	}
-	return out
-}

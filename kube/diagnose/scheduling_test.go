@@ -221,3 +221,14 @@ func TestGroupsAreShort(t *testing.T) {
 		t.Errorf("the whole table has %d nodes", len(a.fits))
 	}
 }
+
+func missingWords(text, want string) bool { return !strings.Contains(text, want) }
+
+func TestIdleHoldersAreNamed(t *testing.T) {
+	c := cluster(node("n1", 8)).holds("sweep", "n1", 8)
+	c.Busy = map[string]float64{"team/sweep-x": 1.6}
+	finding{
+		waits(c, told(pod("train-0", "nvidia.com/gpu", "8"), "0/1 nodes are available: 1 Insufficient nvidia.com/gpu.")), "AcceleratorsTaken", Certain,
+		[]string{"job/sweep in team holds 8 for 3h (2% busy)", "job/sweep holds 8 on n1 and is 2% busy: if it can wait, stop it for now: kubectl ml suspend job/sweep"},
+	}.check(t)
+}

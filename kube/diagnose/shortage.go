@@ -267,7 +267,7 @@ func (e *Evidence) closed(a *arithmetic) Cause {
 	return c.cure("if the maintenance is over, open the node again", "kubectl uncordon "+cordoned[0].Node)
 }
 
-func (e *Evidence) elsewhere(a *arithmetic) Cause {
+func (e *Evidence) elsewhere(*arithmetic) Cause {
 	c := cause(Certain, "VolumeElsewhere", "its volume can be used only from nodes that do not take the pod")
 	return c.cure("free room on the volume's nodes, or copy the data to a volume elsewhere", "kubectl get pv")
 }

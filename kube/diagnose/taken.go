@@ -8,7 +8,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/utils/ptr"
 )
 
 // taken: the nodes that it may use are large enough and too full.
@@ -133,12 +132,13 @@ func (e *Evidence) freeing(a *arithmetic, fits []*NodeFit) []Remedy {
 				continue
 			}
 			seen[key] = true
-			r := Remedy{Text: fmt.Sprintf("ask who runs %s in namespace %s: it holds %d on %s", h.Name, h.Namespace, h.GPUs, f.Node)}
-			if mine {
-				r = Remedy{fmt.Sprintf("if %s can wait (it holds %d on %s), stop it for now", h.Name, h.GPUs, f.Node), stopCommand(h.Name)}
-			}
+			text := fmt.Sprintf("%s holds %d on %s", h.Name, h.GPUs, f.Node)
 			if idle {
-				r.Text += fmt.Sprintf(" and is %.0f%% busy", ptr.Deref(h.Busy, 0))
+				text += fmt.Sprintf(" and is %.0f%% busy", *h.Busy)
+			}
+			r := Remedy{Text: text + ": ask who runs it in namespace " + h.Namespace}
+			if mine {
+				r = Remedy{text + ": if it can wait, stop it for now", stopCommand(h.Name)}
 			}
 			out = append(out, r)
 		}

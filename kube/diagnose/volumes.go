@@ -42,9 +42,7 @@ func volumesRule(e *Evidence) []Cause {
 			out = append(out, cause(Certain, "VolumeMissing", fmt.Sprintf("its claim %s is bound to volume %s, which is gone", name, c.Claim.Spec.VolumeName)).
 				cure("delete and create the claim again; its data is lost", "kubectl delete pvc "+name))
 		case c.Claim.Status.Phase != corev1.ClaimBound:
-			if k, ok := e.unbound(name, c); ok {
-				out = append(out, k)
-			}
+			out = append(out, e.unbound(name, c))
 		default:
 			out = append(out, e.inUse(name, c)...)
 		}
@@ -63,7 +61,7 @@ func (e *Evidence) schedulerLine(text string) string {
 }
 
 // unbound tells why a claim has no volume. One that waits for its first pod is no trouble by itself.
-func (e *Evidence) unbound(name string, c Claim) (Cause, bool) {
+func (e *Evidence) unbound(name string, c Claim) Cause {
 	spec := &c.Claim.Spec
 	class := ptr.Deref(spec.StorageClassName, c.Claim.Annotations[corev1.BetaStorageClassAnnotation])
 	events := e.about("persistentvolumeclaim/" + name)
@@ -79,28 +77,28 @@ func (e *Evidence) unbound(name string, c Claim) (Cause, bool) {
 	switch {
 	case class == "" && spec.StorageClassName == nil:
 		return cause(Certain, "NoStorageClass", "its claim "+name+" names no storage class, and the cluster has no default one").because(asks, newest).
-			cure("name a class in the claim (delete and create it again), or have a default class set", "kubectl get storageclasses"), true
+			cure("name a class in the claim (delete and create it again), or have a default class set", "kubectl get storageclasses")
 	case class != "" && c.Class == nil && !c.ClassUnknown && !slices.ContainsFunc(c.Free, c.takes):
 		return cause(Certain, "StorageClassNotFound", fmt.Sprintf("its claim %s names the storage class %s, which does not exist", name, class)).because(asks, newest).
-			cure("create the claim again with a class that exists", "kubectl get storageclasses"), true
+			cure("create the claim again with a class that exists", "kubectl get storageclasses")
 	}
 	late := c.Class != nil && ptr.Deref(c.Class.VolumeBindingMode, storagev1.VolumeBindingImmediate) == storagev1.VolumeBindingWaitForFirstConsumer
 	if failed := e.about("persistentvolumeclaim/"+name, "ProvisioningFailed"); len(failed) > 0 {
 		return cause(Certain, "ProvisioningFailed", "no volume can be made for its claim "+name+": "+failed[len(failed)-1].Message).because(asks, e.eventLine(failed[len(failed)-1])).
-			cure("see the claim and the storage driver", describe), true
+			cure("see the claim and the storage driver", describe)
 	}
 	static := c.Class == nil || c.Class.Provisioner == "kubernetes.io/no-provisioner"
 	if late && !static {
 		// It is made when the pod has a node; what keeps the pod from a node is another cause.
 		return cause(Possible, "ClaimWaitsForPod", "its claim "+name+" gets a volume when the pod has a node (WaitForFirstConsumer)").because(asks).
-			cure("nothing: this cures itself when the pod is scheduled", describe), true
+			cure("nothing: this cures itself when the pod is scheduled", describe)
 	}
 	if static {
 		k := cause(Certain, "NoVolume", "no persistent volume fits its claim "+name+", and its class makes none").because(asks).because(c.nearly()...).because(newest)
-		return k.cure("add a PersistentVolume that fits, or create the claim again with a class that makes volumes", "kubectl get pv,storageclasses"), true
+		return k.cure("add a PersistentVolume that fits, or create the claim again with a class that makes volumes", "kubectl get pv,storageclasses")
 	}
 	return cause(Likely, "ProvisioningSlow", fmt.Sprintf("its claim %s waits for the provisioner %s to make a volume", name, c.Class.Provisioner)).because(asks, newest).
-		cure("look whether the storage driver runs", describe), true
+		cure("look whether the storage driver runs", describe)
 }
 
 // takes says whether a free volume would do for the claim, by size and modes.

@@ -36,7 +36,7 @@ func TestRefused(t *testing.T) {
 		"webhook":                   {refused(`Error creating: admission webhook "validate.kyverno.svc" denied the request: label team is required`), "AdmissionDenied", Certain, []string{"label team is required"}},
 		"policy":                    {refused(forbidden + "ValidatingAdmissionPolicy 'labels' with binding 'all' denied request: label team is required"), "AdmissionDenied", Certain, []string{"labels refuses"}},
 		"webhook is down":           {refused(`Error creating: Internal error occurred: failed calling webhook "m.example.com": Post "https://x": dial tcp: connection refused`), "WebhookDown", Certain, nil},
-		"something new":             {refused("Error creating: pods is forbidden: the moon is full"), "PodRefused", Certain, []string{"the moon is full"}},
+		"something new":             {refused("Error creating: pods is forbidden: the moon is full"), "Refused", Certain, []string{"the moon is full"}},
 		"quota without an event": {
 			func() *Evidence {
 				e := waits(cluster(node("n1", 8)))
@@ -50,7 +50,8 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-func claimed(p *corev1.Pod, name string) *corev1.Pod {
+func claimed(p *corev1.Pod) *corev1.Pod {
+	const name = "data"
 	p.Spec.Volumes = append(p.Spec.Volumes, corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: name}}})
 	return p
 }
@@ -76,7 +77,7 @@ func volume(name, size string) *corev1.PersistentVolume {
 func TestVolumes(t *testing.T) {
 	const unbound = "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims."
 	with := func(message string, c Claim) *Evidence {
-		e := waits(cluster(node("n1", 8)), told(claimed(pod("train-0"), "data"), message))
+		e := waits(cluster(node("n1", 8)), told(claimed(pod("train-0")), message))
 		e.Claims["data"] = c
 		return e
 	}
@@ -98,7 +99,7 @@ func TestVolumes(t *testing.T) {
 		},
 		"waits for its pod, which waits for GPUs": {
 			func() *Evidence {
-				e := waits(cluster(node("n1", 8)).holds("a", "n1", 8), told(claimed(pod("train-0", "nvidia.com/gpu", "1"), "data"), "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."))
+				e := waits(cluster(node("n1", 8)).holds("a", "n1", 8), told(claimed(pod("train-0", "nvidia.com/gpu", "1")), "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."))
 				e.Claims["data"] = Claim{Claim: claim(corev1.ClaimPending, ptr.To("fast")), Class: class("ebs.csi.aws.com", storagev1.VolumeBindingWaitForFirstConsumer)}
 				return e
 			}(), "AcceleratorsTaken", Certain, []string{"possible ClaimWaitsForPod"},
@@ -112,13 +113,13 @@ func TestVolumes(t *testing.T) {
 		},
 		"lost": {with("", Claim{Claim: claim(corev1.ClaimLost, nil)}), "VolumeMissing", Certain, nil},
 		"attached elsewhere": {
-			waits(nil, onNode(claimed(pod("train-0"), "data"), "ContainerCreating", "")).event("pod/train-0", "FailedAttachVolume", "attachdetach-controller", `Multi-Attach error for volume "pvc-1" Volume is already exclusively attached to one node and can't be attached to another`), "VolumeInUse", Certain, []string{"kubectl get volumeattachments"},
+			waits(nil, onNode(claimed(pod("train-0")), "ContainerCreating", "")).event("pod/train-0", "FailedAttachVolume", "attachdetach-controller", `Multi-Attach error for volume "pvc-1" Volume is already exclusively attached to one node and can't be attached to another`), "VolumeInUse", Certain, []string{"kubectl get volumeattachments"},
 		},
 		"in use by a named pod": {
 			func() *Evidence {
-				user := claimed(pod("notebook-0"), "data")
+				user := claimed(pod("notebook-0"))
 				user.Spec.NodeName, user.Status.Phase = "n7", corev1.PodRunning
-				e := waits(nil, onNode(claimed(pod("train-0"), "data"), "ContainerCreating", "")).event("pod/train-0", "FailedAttachVolume", "attachdetach-controller", `Waiting for detach for volume "pvc-1" : Volume is already exclusively attached to one node, waiting on detach before it can be attached to another node`)
+				e := waits(nil, onNode(claimed(pod("train-0")), "ContainerCreating", "")).event("pod/train-0", "FailedAttachVolume", "attachdetach-controller", `Waiting for detach for volume "pvc-1" : Volume is already exclusively attached to one node, waiting on detach before it can be attached to another node`)
 				e.Claims["data"] = Claim{Claim: claim(corev1.ClaimBound, nil), UsedBy: []*corev1.Pod{user}}
 				return e
 			}(), "ClaimInUse", Certain, []string{"pod notebook-0 on n7"},
