@@ -53,19 +53,19 @@ func JobColumns() List[*JobRow] {
 		textColumn(Column{Name: "QUEUE", Min: 12, Drop: 10}, func(r *JobRow) string { return r.Work.Queue }),
 		{Column{Name: "RESTARTS", Drop: 11}, jobRestarts, func(r *JobRow) SortKey { return jobNumber(r.Work.Restarts) }},
 		textColumn(Column{Name: "NODE", Min: 12, Drop: 7}, jobNode),
-		jobCount(Column{Name: "HELD", Wide: true}, func(r *JobRow) int64 { return r.Work.Held }),
-		textColumn(Column{Name: "RESOURCE", Wide: true}, jobResource),
-		{Column{Name: "MEMORY", Wide: true}, jobMemory, func(r *JobRow) SortKey { return jobFloat(r.Usage.MemoryUsed) }},
-		textColumn(Column{Name: "PRIORITY", Wide: true}, func(r *JobRow) string { return r.Work.Priority }),
-		textColumn(Column{Name: "BY", Wide: true}, func(r *JobRow) string { return r.Work.By }),
-		textColumn(Column{Name: "PIPELINE", Wide: true}, jobPipeline),
-		textColumn(Column{Name: "RUN", Wide: true}, jobRun),
-		textColumn(Column{Name: "STAGE", Wide: true}, jobStage),
-		{Column{Name: "STARTED", Wide: true}, func(r *JobRow) Cell { return Text(timeText(r.Work.Started)) }, func(r *JobRow) SortKey {
+		jobCount(Column{Name: "HELD", Wide: true, Drop: 20}, func(r *JobRow) int64 { return r.Work.Held }),
+		textColumn(Column{Name: "RESOURCE", Wide: true, Min: 20, Drop: 24}, jobResource),
+		{Column{Name: "MEMORY", Wide: true, Min: 14, Drop: 16}, jobMemory, func(r *JobRow) SortKey { return jobFloat(r.Usage.MemoryUsed) }},
+		textColumn(Column{Name: "PRIORITY", Wide: true, Drop: 19}, func(r *JobRow) string { return r.Work.Priority }),
+		textColumn(Column{Name: "BY", Wide: true, Min: 16, Drop: 15}, func(r *JobRow) string { return r.Work.By }),
+		textColumn(Column{Name: "PIPELINE", Wide: true, Min: 16, Drop: 23}, jobPipeline),
+		textColumn(Column{Name: "RUN", Wide: true, Min: 24, Drop: 17}, jobRun),
+		textColumn(Column{Name: "STAGE", Wide: true, Min: 12, Drop: 18}, jobStage),
+		{Column{Name: "STARTED", Wide: true, Min: 20, Drop: 22}, func(r *JobRow) Cell { return Text(timeText(r.Work.Started)) }, func(r *JobRow) SortKey {
 			return jobTime(r.Work.Started)
 		}},
-		{Column{Name: "DURATION", Wide: true}, func(r *JobRow) Cell { return Text(since(r.Work.Started, r.Work.Finished, r.Now)) }, jobDuration},
-		textColumn(Column{Name: "MESSAGE", Wide: true, Max: 100}, func(r *JobRow) string { return r.Work.Message }),
+		{Column{Name: "DURATION", Wide: true, Drop: 13}, func(r *JobRow) Cell { return Text(since(r.Work.Started, r.Work.Finished, r.Now)) }, jobDuration},
+		textColumn(Column{Name: "MESSAGE", Wide: true, Max: 100, Min: 30, Drop: 4}, func(r *JobRow) string { return r.Work.Message }),
 		{Column{Name: "AGE", Drop: 3}, func(r *JobRow) Cell { return Text(r.age()) }, func(r *JobRow) SortKey {
 			return SortKey{Number: r.Now.Sub(r.Work.Created).Seconds(), Known: !r.Work.Created.IsZero()}
 		}},

@@ -113,6 +113,7 @@ func TestJobsGoldens(t *testing.T) {
 		for name, lines := range map[string][]Line{
 			"works":      Jobs(short, false).Lines(LineOptions{Width: width}),
 			"works-long": Jobs(rows, true).Lines(LineOptions{Width: width}),
+			"works-fit":  Jobs(short, false).Lines(LineOptions{Width: width, Wide: true}),
 		} {
 			for _, l := range lines {
 				if l.Width() > width {
