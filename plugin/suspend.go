@@ -29,10 +29,12 @@ func newSuspendCmd(f *Factory, do func(context.Context, *Factory, suspendOptions
 		Short:   "Take a training job's pods away and keep the job",
 		GroupID: groupChange,
 		Long: `Suspend a training job: its pods are deleted and their GPUs are free for others; the job stays and goes on with
-"kubectl ml resume NAME". What its pods did not write to a volume is lost: a training starts again from its last checkpoint.
+"kubectl ml resume NAME". What its pods did not write to a volume is lost: a training starts again from its last
+checkpoint.
 
-Works for what has a field for it: Job, CronJob, JobSet, TrainJob, PyTorchJob and other Kubeflow jobs, MPIJob, RayJob,
-RayCluster, Argo Workflow. Where Kueue admits the job, its Workload is deactivated, so that Kueue does not start it again.`,
+Works for what has a field for it: Job, JobSet, TrainJob, PyTorchJob and other Kubeflow jobs, MPIJob, RayJob,
+RayCluster, Argo Workflow, AppWrapper. Where Kueue admits the job, its Workload is deactivated, so that Kueue does not
+start it again. Schedules are suspended by "kubectl ml schedule suspend".`,
 		Example: `  kubectl ml suspend train-llama
   kubectl ml suspend pytorchjob/bert --yes
   kubectl ml suspend house-prices-x7k2p/train --dry-run=server`,
@@ -128,8 +130,8 @@ func newScaleCmd(f *Factory, do func(context.Context, *Factory, scaleOptions) er
 		Short:   "Set how many pods a training job has",
 		GroupID: groupChange,
 		Long: `Set how many pods a job runs at once: the parallelism of a Job, and with it the completions of an Indexed Job that is
-elastic (as many completions as pods); of Deployments, StatefulSets, LeaderWorkerSets and other kinds that can be scaled, their
-replicas.`,
+elastic (as many completions as pods); of Deployments, StatefulSets, LeaderWorkerSets and other kinds that can be
+scaled, their replicas.`,
 		Example: `  kubectl ml scale train-llama --replicas 4
   kubectl ml scale statefulset/notebook --replicas 0`,
 		Args:              exactlyOne("NAME"),

@@ -26,9 +26,6 @@ type Set struct {
 	Unchanged bool
 }
 
-// kueueQueue is Kueue's label of the local queue through which a piece of work is admitted.
-const kueueQueue = "kueue.x-k8s.io/queue-name"
-
 // suspendPath is the field that stops a kind without deleting it; nil when it has none.
 func suspendPath(r Ref) []string {
 	if group := r.group(); group == "batch" && (r.Kind == "Job" || r.Kind == "CronJob") {
@@ -56,7 +53,7 @@ func Suspend(ctx context.Context, c *client.Client, w *Work, suspend bool, dryRu
 	if path == nil {
 		return Set{}, fmt.Errorf("%s: a %s cannot be suspended\n  give its accelerators back with: kubectl ml scale %s --replicas 0   or: kubectl ml cancel %s", doing, w.Kind, w.KindName(), w.KindName())
 	}
-	if w.Labels[kueueQueue] != "" {
+	if w.Labels[kube.LabelQueue] != "" {
 		load, err := workload(ctx, c, w)
 		if err != nil {
 			return Set{}, c.Explain(doing, err)

@@ -5,7 +5,7 @@ import "github.com/kubectl-ml/kubectl-ml/kube"
 // queueMarks are the labels and annotations that name a queue, the ones of the most particular first.
 func queueMarks() []string {
 	return []string{
-		"kueue.x-k8s.io/queue-name",            // Kueue
+		kube.LabelQueue,                        // Kueue
 		"volcano.sh/queue-name",                // Volcano, on pods
 		"scheduling.volcano.sh/queue-name",     // Volcano, on other kinds
 		"kai.scheduler/queue",                  // KAI

@@ -29,8 +29,10 @@ type root struct {
 		Judge([]*job.PodFact) (state, reason, message string)
 	}
 	demand demand
-	// want is how many pods there should be, Unknown where demand or the pods tell; done how many have succeeded.
-	want, done          int64
+	// want is how many pods there should be, Unknown where demand or the pods tell; done how many have succeeded, and
+	// ready how many are, as the owner counts them. restarts counts those of all pods at once.
+	want, done, ready   int64
+	restarts            int32
 	queue, priority, by string
 	progress            *job.Progress
 	created             time.Time
@@ -60,6 +62,9 @@ func decodeJob(j *batchv1.Job) *root {
 		n = min(n, r.want)
 	}
 	r.done = int64(f.Succeeded)
+	if j.Status.Ready != nil {
+		r.ready = int64(*j.Status.Ready)
+	}
 	r.ask(&j.Spec.Template, n)
 	return r
 }
@@ -82,7 +87,7 @@ func decodeDeployment(d *appsv1.Deployment) *root {
 			v.Reason, v.Message, v.Firm = c.Reason, c.Message, true
 		}
 	}
-	r.verdict = v
+	r.verdict, r.ready = v, int64(d.Status.ReadyReplicas)
 	r.ask(&d.Spec.Template, r.want)
 	return r
 }
@@ -90,7 +95,7 @@ func decodeDeployment(d *appsv1.Deployment) *root {
 // decodeStatefulSet reads a StatefulSet.
 func decodeStatefulSet(s *appsv1.StatefulSet) *root {
 	r := rootOf(s, "apps/v1", "StatefulSet")
-	r.verdict = r.serve(s.Spec.Replicas)
+	r.verdict, r.ready = r.serve(s.Spec.Replicas), int64(s.Status.ReadyReplicas)
 	r.ask(&s.Spec.Template, r.want)
 	return r
 }
@@ -123,6 +128,9 @@ func (k *kind) decode(u *unstructured.Unstructured) *root {
 	for _, n := range at(o, orElse(k.done, "-")) {
 		r.done += whole(n, "", 0)
 	}
+	if k.restarts != "" {
+		r.restarts = int32(whole(o, k.restarts, 0)) //nolint:gosec // bounded by whole
+	}
 	v, when := k.verdict(o, r.labels)
 	r.verdict, r.started = v, moment(o, k.started)
 	if v.State == job.Succeeded || v.State == job.Failed {
@@ -154,7 +162,7 @@ func (k *kind) verdict(o map[string]any, labels map[string]string) (v job.Verdic
 	if v.State != job.Succeeded && v.State != job.Failed && (truth(o, k.suspend) || v.State == job.Suspended) {
 		v.State = job.Suspended
 		v.Reason, v.Message = orElse(v.Reason, job.Suspended), orElse(v.Message, "suspended; it starts when "+k.suspend+" is false")
-		if queue := labels[kueueQueue]; queue != "" {
+		if queue := labels[kube.LabelQueue]; queue != "" {
 			v.Reason, v.Message = "Queued", "waits in queue "+queue+" for quota"
 		}
 	}

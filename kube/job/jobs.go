@@ -7,10 +7,9 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
-)
 
-// labelQueue is Kueue's label of the local queue that a Job waits in.
-const labelQueue = "kueue.x-k8s.io/queue-name"
+	"github.com/kubectl-ml/kubectl-ml/kube"
+)
 
 // JobFact is the state of one Job, from it and its pods.
 type JobFact struct {
@@ -153,7 +152,7 @@ func (v *Verdict) open(j *batchv1.Job) {
 	switch {
 	case j.Spec.Suspend != nil && *j.Spec.Suspend:
 		v.State, v.Reason, v.Message = Suspended, Suspended, "suspended; it starts when spec.suspend is false"
-		if queue := j.Labels[labelQueue]; queue != "" {
+		if queue := j.Labels[kube.LabelQueue]; queue != "" {
 			v.Reason, v.Message = "Queued", "waits in queue "+queue+" for quota"
 		}
 	case j.Spec.ManagedBy != nil && *j.Spec.ManagedBy != batchv1.JobControllerName:
