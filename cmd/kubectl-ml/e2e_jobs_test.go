@@ -68,7 +68,7 @@ func (e *e2e) diagnoses() {
 			"oom", "backoffLimit: 0", "restartPolicy: Never",
 			`image: ` + image + `, command: [python3, -c, "b = b'x' * (1 << 30)"], resources: {limits: {memory: 64Mi}}`, "OOMKilled",
 		},
-		{"image", "backoffLimit: 0", "restartPolicy: Never", `image: "localhost:1/none:1.0"`, "Image"},
+		{"image", "backoffLimit: 0", "restartPolicy: Never", `image: "localhost:1/none:1.0"`, "RegistryUnreachable"},
 		{"gpus", "backoffLimit: 0", "restartPolicy: Never", `image: ` + image + `, resources: {limits: {nvidia.com/gpu: 64}}`, "TooLarge"},
 		{
 			"rank", "backoffLimit: 0, completions: 3, parallelism: 3, completionMode: Indexed", "restartPolicy: Never",
