@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/cli-runtime/pkg/printers"
 
 	"github.com/kubectl-ml/kubectl-ml/kube/client"
@@ -90,10 +91,10 @@ type item struct {
 	// kind is Run, Schedule, ...; it heads JSON and, in lower case, the names.
 	kind, name, namespace string
 	// ref is what verbs take and -o name prints; empty is KIND/NAME.
-	ref string
-	created               time.Time
-	labels                map[string]string
-	fact                  any
+	ref     string
+	created time.Time
+	labels  map[string]string
+	fact    any
 }
 
 // object is the fact as Kubernetes prints objects, so that the usual jsonpaths work: .metadata.name, .state.
@@ -103,7 +104,8 @@ func (i item) object() (*unstructured.Unstructured, error) {
 		return nil, fmt.Errorf("print %s %s: %w", i.kind, i.name, err)
 	}
 	u := &unstructured.Unstructured{Object: map[string]any{}}
-	if err := json.Unmarshal(text, &u.Object); err != nil {
+	// Whole numbers stay such, so that a jsonpath can compare them: .items[?(@.free>=4)].
+	if err := utiljson.Unmarshal(text, &u.Object); err != nil {
 		return nil, fmt.Errorf("print %s %s: %w", i.kind, i.name, err)
 	}
 	for _, k := range []string{"name", "namespace", "created", "labels", "uid"} {
