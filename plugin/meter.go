@@ -3,6 +3,7 @@ package plugin
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
@@ -111,7 +112,7 @@ func (m measurement) note(held int64) []string {
 	case errors.Is(m.Err, errUnheard):
 		return []string{"Requests only: " + m.Err.Error() + "\n  try again, or name another one with --prometheus"}
 	case m.Err != nil && len(m.Devices) == 0:
-		return []string{"Requests only: " + m.Err.Error()}
+		return []string{"Requests only: " + tried(m.Err)}
 	case m.Err != nil:
 		return []string{"warning: " + m.Err.Error()}
 	case len(m.Devices) == 0:
@@ -125,4 +126,14 @@ func (m measurement) note(held int64) []string {
 	}
 	return []string{"Prometheus " + m.Where + " does not know which pods hold the GPUs\n" +
 		"  dcgm-exporter says so with DCGM_EXPORTER_KUBERNETES=true, and needs /var/lib/kubelet/pod-resources of its node"}
+}
+
+// tried says where no Prometheus was found, one place once.
+func tried(err error) string {
+	lines := strings.Split(err.Error(), "\n")
+	var missing *metrics.NotFoundError
+	if errors.As(err, &missing) && len(missing.Tried) == 1 && len(lines) > 2 {
+		lines = append(lines[:1], lines[len(lines)-1]) // the first line says it all
+	}
+	return strings.Join(lines, "\n")
 }

@@ -86,7 +86,7 @@ func runNodes(ctx context.Context, f *Factory, o nodesOptions) error {
 	usages := slices.DeleteFunc(fleet.NodeUsages(s, m.Devices), func(u *fleet.NodeUsage) bool {
 		return !chosen(u.Node) || len(o.Names) > 0 && !slices.Contains(o.Names, u.Name)
 	})
-	for _, n := range problemNotes(s.Problems) {
+	for _, n := range problemNotes(s.Problems, ofNodes) {
 		f.say("%s", clean(n))
 	}
 	for _, name := range o.Names {
@@ -122,7 +122,7 @@ func (f *Factory) node(u *fleet.NodeUsage, m measurement, o output) error {
 		return err
 	}
 	if m.Where == "" && m.Err != nil {
-		f.say("%s", clean("Devices are not known: "+m.Err.Error()))
+		f.say("%s", clean("Devices are not known: "+tried(m.Err)))
 	}
 	return nil
 }

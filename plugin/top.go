@@ -242,7 +242,7 @@ func (o topOptions) page(s *fleet.Snapshot, m measurement, now time.Time) (topPa
 	}
 	works := fleet.WorkUsages(s.Works, m.Devices, fleet.Idleness{Below: o.IdleBelow, For: o.IdleFor}, now)
 	p, err := o.works(works, now)
-	p.notes = append(problemNotes(s.Problems, "nodes"), m.note(fleet.HeldBy(works))...)
+	p.notes = append(problemNotes(s.Problems, ofWorks), m.note(fleet.HeldBy(works))...)
 	return p, err
 }
 
@@ -272,7 +272,7 @@ func (o topOptions) nodes(s *fleet.Snapshot, m measurement) (topPage, error) {
 		held += max(u.Used, 0)
 	}
 	p, err := topOf(views.TopNodes(), usages, cmp.Or(o.SortBy, "-held"), nodeItem)
-	p.notes = append(problemNotes(s.Problems), m.note(held)...)
+	p.notes = append(problemNotes(s.Problems, ofNodes), m.note(held)...)
 	p.foot = func(lo views.LineOptions) []views.Line {
 		if lines := views.Rooms(fleet.Rooms(usages), lo); len(lines) > 0 {
 			return append([]views.Line{{}}, lines...)
@@ -296,11 +296,11 @@ func topOf[R any](list views.List[R], rows []R, sortBy string, toItem func(R) it
 	return topPage{items: items, table: func() views.Table { return list.Table(rows) }}, nil
 }
 
-// problemNotes say what could not be read, a line each; what is merely convenient is left out.
-func problemNotes(list []fleet.Problem, convenient ...string) []string {
+// problemNotes say what could not be read and matters, a line each.
+func problemNotes(list []fleet.Problem, matters func(resource string) bool) []string {
 	var notes []string
 	for _, p := range list {
-		if slices.Contains(convenient, p.Resource) {
+		if !matters(p.Resource) {
 			continue
 		}
 		text := p.Err.Error()
@@ -308,7 +308,19 @@ func problemNotes(list []fleet.Problem, convenient ...string) []string {
 		if errors.As(p.Err, &e) {
 			text = e.What
 		}
-		notes = append(notes, "warning: "+p.Resource+": "+text)
+		if note := "warning: " + p.Resource + ": " + text; !slices.Contains(notes, note) {
+			notes = append(notes, note)
+		}
 	}
 	return notes
+}
+
+// ofWorks matters for works. Without nodes and their devices it is not known what works run on, which shows by itself.
+func ofWorks(resource string) bool {
+	return resource != "nodes" && !strings.HasPrefix(resource, "resourceslices")
+}
+
+// ofNodes matters for nodes: what holds their accelerators. Without owners, works have the names of those.
+func ofNodes(resource string) bool {
+	return strings.HasPrefix(resource, "pods") || strings.HasPrefix(resource, "resource")
 }

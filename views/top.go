@@ -20,7 +20,7 @@ func TopJobs(namespaces bool, now time.Time) List[*fleet.WorkUsage] {
 	l := List[row]{
 		textColumn(Column{Name: columnNamespace, Min: 12}, func(u row) string { return u.Work.Namespace }),
 		textColumn(Column{Name: "NAME", Min: 30}, func(u row) string { return u.Work.Name }),
-		textColumn(Column{Name: "KIND", Min: 12, Drop: 9}, func(u row) string { return u.Kind }),
+		textColumn(Column{Name: "KIND", Min: 12, Drop: 9}, func(u row) string { return u.Work.Kind }),
 		textColumn(Column{Name: "TYPE", Min: 14, Drop: 8}, func(u row) string { return ShortProduct(u.Product) }),
 		countColumn(Column{Name: "GPUS", Drop: 2}, func(u row) int64 { return u.GPUs }),
 		countColumn(Column{Name: "HELD"}, func(u row) int64 { return u.Held }),

@@ -19,8 +19,9 @@ type Idleness struct {
 
 // WorkUsage is what a piece of work asks for, what it holds, and what it does with it.
 type WorkUsage struct {
-	Work    *Work  `json:"-"`
-	Kind    string `json:"kind"`
+	Work *Work `json:"-"`
+	// Target is the root owner.
+	Target  Ref    `json:"target"`
 	State   string `json:"state"`
 	Reason  string `json:"reason,omitempty"`
 	By      string `json:"by,omitempty"`
@@ -53,7 +54,7 @@ func WorkUsages(works []*Work, devices []metrics.Device, idle Idleness, now time
 			continue
 		}
 		u := &WorkUsage{
-			Work: w, Kind: w.Kind, State: w.State, Reason: w.Reason, By: w.By, Queue: w.Queue, Product: w.Product, GPUs: w.GPUs, Held: w.Held,
+			Work: w, Target: w.Ref, State: w.State, Reason: w.Reason, By: w.By, Queue: w.Queue, Product: w.Product, GPUs: w.GPUs, Held: w.Held,
 		}
 		for _, p := range w.Pods {
 			u.add(p, byPod[key(p.Namespace, p.Name)], idle, now)

@@ -106,7 +106,7 @@ func TestUsagesAreJSON(t *testing.T) {
 		has     []string
 		without []string
 	}{
-		{works[0], []string{`"held":1`, `"heldSince":"2026-03-01T11:00:00Z"`, `"gpuHours":1`, `"kind":"Job"`}, []string{`"idle"`, "NaN", `"Pods"`}},
+		{works[0], []string{`"held":1`, `"heldSince":"2026-03-01T11:00:00Z"`, `"gpuHours":1`, `"target":{"apiVersion":"batch/v1","kind":"Job","namespace":"ml","name":"train"}`}, []string{`"idle"`, "NaN", `"Pods"`}},
 		{nodes[0], []string{`"total":8`, `"state":"NotReady"`}, []string{`"used"`, `"free"`, "-1"}},
 		{OwnerUsages(works, ByNamespace)[0], []string{`"by":"namespace"`, `"held":1`, `"works":1`}, []string{`"idle"`}},
 	} {
