@@ -58,7 +58,8 @@ tables such as those of fastai and spaCy, JSON lines, and words such as "epoch 3
 with any other numbers as metrics. The status of a TrainJob counts where its log says nothing.
 
 With -f the drawing is renewed until the work has ended, and the exit code is 0 when it succeeded and 3 when it failed;
-where the output is no terminal, lines are appended. A training that goes back to a checkpoint loses the points since.`,
+where the output is no terminal, lines are appended, and -o prints once, at the end. A training that goes back to a
+checkpoint loses the points since.`,
 		Example: `  kubectl ml progress train-llama -f
   kubectl ml progress house-prices-x7k2p/train --metric 'eval_*' --metric loss --x epoch
   kubectl ml progress pytorchjob/bert --log --smooth 0.6
@@ -73,7 +74,7 @@ where the output is no terminal, lines are appended. A training that goes back t
 	fl.StringVar(&o.Axis, "x", "", "the `axis` to draw over: step, epoch or time (default: what the lines tell best)")
 	fl.BoolVar(&o.Log, "log", false, "scale the values by decades")
 	fl.Float64Var(&o.Smooth, "smooth", 0, "`weight` from 0 to 1 of a moving average, drawn over the values as TensorBoard does")
-	fl.IntVar(&o.Rank, "rank", job.AllRanks, "read the pods of this `rank` (default: those that speak for the work)")
+	fl.IntVar(&o.Rank, "rank", job.AllRanks, "read the pods, or the lines of a launcher, of this `rank` (default: who speaks for the work)")
 	fl.StringVarP(&o.Container, "container", "c", "", "the `container` to read (default: the pod's main one)")
 	fl.DurationVar(&o.Since, "since", 0, "only lines newer than this `time`, such as 10m")
 	fl.Int64Var(&o.Tail, "tail", -1, "begin with this many `lines` of each log (-1: all)")
@@ -123,7 +124,9 @@ func runProgress(ctx context.Context, f *Factory, o progressOptions) error {
 	if err != nil && ctx.Err() == nil {
 		return err
 	}
-	if err := f.printProgress(o, class.trainings()); err != nil {
+	list := class.trainings()
+	f.progressWarnings(list, nil)
+	if err := f.printProgress(o, list); err != nil {
 		return err
 	}
 	return interrupted(ctx, nil)
@@ -156,6 +159,11 @@ func (f *Factory) class(ctx context.Context, c *client.Client, o progressOptions
 	}
 	k := &class{
 		c: c, o: fleet.TrainingOptions{Rank: o.Rank, Container: o.Container, Since: o.Since, Tail: o.Tail}, change: func() {},
+	}
+	for _, p := range w.Pods {
+		if pod := strings.TrimPrefix(strings.TrimPrefix(o.Name, "pods/"), "pod/"); pod == p.Name && w.Name != pod && o.Rank < 0 {
+			k.o.Pod = pod
+		}
 	}
 	name, stage := w.Labels[kube.LabelRun], w.Labels[kube.LabelStage]
 	if stage != "" && (o.Name == stage || o.Name == name+"/"+stage) && o.Name != w.Name {
@@ -264,13 +272,20 @@ func (f *Factory) sayReading(ctx context.Context, k *class) func() {
 	}
 }
 
-// printProgress prints what was read.
-func (f *Factory) printProgress(o progressOptions, list []fleet.Training) error {
+// progressWarnings says which logs could not be read, those aside that were said already, by the works' UIDs.
+func (f *Factory) progressWarnings(list []fleet.Training, said map[string]int) {
 	for _, t := range list {
-		for _, err := range t.Errors {
+		for _, err := range t.Errors[said[t.Work.UID]:] {
 			f.say("%s", clean("warning: "+err.Error()))
 		}
+		if said != nil {
+			said[t.Work.UID] = len(t.Errors)
+		}
 	}
+}
+
+// printProgress prints what was read.
+func (f *Factory) printProgress(o progressOptions, list []fleet.Training) error {
 	if !o.Output.table() {
 		return f.progressItems(o, list)
 	}
@@ -297,18 +312,20 @@ func (f *Factory) progressHints(o progressOptions, list []fleet.Training) error 
 	case len(o.Metrics) > 0 && matched == 0 && len(curves) > 0:
 		return fmt.Errorf("no metric matches %s\n  there are: %s", strings.Join(o.Metrics, ", "), clean(strings.Join(curves, ", ")))
 	case len(list) == 1 && len(curves) == 0:
-		f.say("%s", clean(nothingRead(&list[0])))
+		if text := nothingRead(&list[0]); text != "" {
+			f.say("%s", clean(text))
+		}
 	}
 	for i := range list {
-		if hint := jobHint(list[i].Work); list[i].Work.State == job.Failed && hint != "" {
-			f.say("%s %s%s", hint, list[i].Work.KindName(), f.where())
+		if w := list[i].Work; w.Reason != "" && w.State != job.Running {
+			f.say("%s %s%s", jobHint(w), w.KindName(), f.where())
 			break
 		}
 	}
 	return nil
 }
 
-// nothingRead says why there is no curve.
+// nothingRead says why there is no curve; empty when that is said already.
 func nothingRead(t *fleet.Training) string {
 	switch {
 	case t.Progress.Source != "":
@@ -317,6 +334,8 @@ func nothingRead(t *fleet.Training) string {
 		return "Nothing is known of its progress, because its log could not be read."
 	case len(t.Work.Pods) == 0 && t.Work.Final():
 		return "Its pods are gone, and their logs with them: nothing more is known of how it learnt."
+	case t.Note != "" && t.Lines == 0:
+		return ""
 	case len(t.Pods) == 0:
 		return "It has no pods yet."
 	case t.Lines == 0:

@@ -193,7 +193,7 @@ func (f *Factory) progressLog(o progressOptions) func(progressLook) {
 		at   time.Time
 		line int64
 	}
-	shown := map[string]said{}
+	shown, warned := map[string]said{}, map[string]int{}
 	lost := false
 	return func(l progressLook) {
 		if l.lost != lost {
@@ -203,6 +203,7 @@ func (f *Factory) progressLog(o progressOptions) func(progressLook) {
 				f.say("the API server is back")
 			}
 		}
+		f.progressWarnings(l.list, warned)
 		if !o.Output.table() {
 			return
 		}

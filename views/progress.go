@@ -141,7 +141,9 @@ func howFar(t *fleet.Training, now time.Time, o LearningOptions) Line {
 		add(bar+" "+Percent(p.Percent/100)+of, Accent)
 	}
 	add(timeLeft(t, now), Plain)
-	add(Truncate(Sanitize(p.Label), 24), Dim)
+	if !p.PerEpoch { // else it says which epoch
+		add(Truncate(Sanitize(p.Label), 24), Dim)
+	}
 	add(ofTotal("step", p.Step, p.Total), Plain)
 	add(ofTotal("epoch", p.Epoch, p.Epochs), Plain)
 	add(speed(&t.Training), Plain)
@@ -237,6 +239,9 @@ func learningNotes(t *fleet.Training, now time.Time, axis string) []Line {
 	}
 	if len(t.Work.Metrics) > 0 && t.Work.Final() {
 		note(Good, "result: %s", Metrics(t.Work.Metrics))
+	}
+	if n := len(t.Errors); n > 0 && t.Understood == 0 {
+		note(Warn, "%v", t.Errors[n-1])
 	}
 	if t.Note != "" && t.Understood == 0 {
 		note(Dim, "%s", t.Note)

@@ -18,8 +18,11 @@ import (
 
 // TrainingOptions say which lines of a piece of work are read.
 type TrainingOptions struct {
-	// Rank names the pods whose logs are read; job.AllRanks means those that speak for the work.
+	// Rank names the pods whose logs are read; job.AllRanks means those that speak for the work. In the log of a
+	// launcher it names the lines that it marks with that rank.
 	Rank int
+	// Pod is the only pod that is read; empty for those of Rank.
+	Pod string
 	// Container is the one that is read; empty is the pod's main one.
 	Container string
 	// Since leaves out older lines, 0 none. Tail is how many lines to begin with, -1 all.
@@ -63,7 +66,11 @@ type Trainee struct {
 // NewTrainee will read the logs of w. Name tells it from others; change is called, from any goroutine, whenever there is
 // more to show.
 func NewTrainee(c *client.Client, w *Work, name string, o TrainingOptions, change func()) *Trainee {
-	return &Trainee{c: c, o: o, name: name, series: job.NewSeries(o.Rank, o.Points), work: w, change: change, looked: make(chan struct{}, 1)}
+	lines := job.AllRanks
+	if w.launched() {
+		lines, o.Rank = o.Rank, job.AllRanks
+	}
+	return &Trainee{c: c, o: o, name: name, series: job.NewSeries(lines, o.Points), work: w, change: change, looked: make(chan struct{}, 1)}
 }
 
 // Training is what was read so far. What the status of the work says counts where its log says nothing.
@@ -136,7 +143,7 @@ func (t *Trainee) followed(ctx context.Context, pod *Pod) (job.LogReport, error)
 				return
 			case <-t.looked:
 			}
-			if next := t.now().speaker(t.o.Rank, nil); next != nil && next.leads(pod) < 0 {
+			if next := t.now().speaker(t.o, nil); next != nil && next.leads(pod) < 0 {
 				stop()
 			}
 		}
@@ -238,20 +245,25 @@ func (t *Trainee) next() *Pod {
 			}
 		}
 	}
-	pod := t.work.speaker(t.o.Rank, last)
+	pod := t.work.speaker(t.o, last)
 	if pod != nil {
 		t.read = append(t.read, pod)
 	}
 	return pod
 }
 
-// speaker is the pod whose log tells of the whole work, of the given rank or, for job.AllRanks, of the leading role and
-// the lowest rank there is; after is the one before it, nil for the first. Attempts follow each other, and pods that ran
+// launched says whether one pod prints what all processes do.
+func (w *Work) launched() bool {
+	return slices.ContainsFunc(w.Pods, func(p *Pod) bool { return strings.EqualFold(p.Role, "launcher") })
+}
+
+// speaker is the pod whose log tells of the whole work, as the options say or of the leading role and the lowest rank
+// there is; after is the one before it, nil for the first. Attempts follow each other, and pods that ran
 // beside one another do not.
-func (w *Work) speaker(rank int, after *Pod) *Pod {
+func (w *Work) speaker(o TrainingOptions, after *Pod) *Pod {
 	var best []*Pod
 	for _, p := range w.Pods {
-		if rank >= 0 && p.Rank != rank {
+		if o.Rank >= 0 && p.Rank != o.Rank || o.Pod != "" && p.Name != o.Pod {
 			continue
 		}
 		switch {
@@ -357,7 +369,7 @@ func (w *Work) NoRank(rank int) error {
 	for _, p := range w.Pods {
 		ranks[p.Rank] = true
 	}
-	if rank < 0 || ranks[rank] || len(w.Pods) == 0 {
+	if rank < 0 || ranks[rank] || len(w.Pods) == 0 || w.launched() {
 		return nil
 	}
 	if len(ranks) == 1 && ranks[-1] {

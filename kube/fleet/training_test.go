@@ -44,7 +44,8 @@ func TestSpeakers(t *testing.T) {
 	} {
 		w := &Work{Pods: tc.pods}
 		var got []string
-		for p := w.speaker(tc.rank, nil); p != nil; p = w.speaker(tc.rank, p) {
+		o := TrainingOptions{Rank: tc.rank}
+		for p := w.speaker(o, nil); p != nil; p = w.speaker(o, p) {
 			got = append(got, p.Name)
 		}
 		if g := strings.Join(got, " "); g != tc.want {
@@ -52,8 +53,15 @@ func TestSpeakers(t *testing.T) {
 		}
 	}
 	worker, launcher := pod("w", 0, "worker", job.Running, 0, 0), pod("l", -1, "launcher", job.Running, 1, 0)
-	if p := (&Work{Pods: []*Pod{worker, launcher}}).speaker(job.AllRanks, worker); p != launcher {
+	if p := (&Work{Pods: []*Pod{worker, launcher}}).speaker(TrainingOptions{Rank: job.AllRanks}, worker); p != launcher {
 		t.Error("the launcher that comes late does not take over from a worker")
+	}
+}
+
+func TestOneSpeaker(t *testing.T) {
+	pods := []*Pod{{PodFact: job.PodFact{Name: "a", UID: "a"}}, {PodFact: job.PodFact{Name: "b", UID: "b", Rank: 1}}}
+	if p := (&Work{Pods: pods}).speaker(TrainingOptions{Rank: job.AllRanks, Pod: "b"}, nil); p != pods[1] {
+		t.Errorf("of pod b %v is read", p)
 	}
 }
 

@@ -203,7 +203,15 @@ listening=8080 on all`, want: []string{
 			"text step=-1/-1 epoch=-1/-1 -1% accuracy=0.9664",
 			"text step=-1/-1 epoch=-1/-1 -1% val_loss=0.048",
 		}},
-		"mpirun": {rank: 1, lines: `
+		"mpirun, the first that tells": {rank: AllRanks, lines: `
+[1,2]<stdout>:epoch 1/3
+[1,1]<stdout>:epoch 1/3 loss=0.5
+[1,0]<stdout>:epoch 1/3 loss=0.6
+[1,1]<stdout>:epoch 2/3 loss=0.4
+all: epoch 3/3 loss=0.3`, want: []string{
+			"text step=-1/-1 epoch=1/3 33.33%", "text step=-1/-1 epoch=1/3 33.33% loss=0.5", "text step=-1/-1 epoch=2/3 66.67% loss=0.4", "text step=-1/-1 epoch=3/3 100% loss=0.3",
+		}},
+		"mpirun, a rank": {rank: 1, lines: `
 [1,0]<stdout>:epoch 1/3 loss=0.5
 [1,1]<stdout>:epoch 2/3 loss=0.4
 epoch 3/3 loss=0.3`, want: []string{

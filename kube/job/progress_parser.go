@@ -12,15 +12,26 @@ type Parser struct {
 	columns []string
 	// block says that the last line was a counter without metrics, began that there was any progress.
 	block, began bool
+	// speaker is the rank whose lines are read where a launcher marks lines with ranks, once known.
+	speaker int
+	known   bool
 }
 
-// Parse reads the next line. Lines that a launcher marks as those of another rank than the given are passed over, unless
-// that is AllRanks.
+// Parse reads the next line. Of a launcher that marks the lines of its processes with their ranks only those of the given
+// rank are read or, for AllRanks, of the first one that has metrics: all say the same, or only one says anything.
 func (r *Parser) Parse(line string, rank int) (Progress, bool) {
 	of, text := cutRank(lastState(line))
-	if of >= 0 && rank >= 0 && of != rank || len(text) > maxProgress {
+	if len(text) > maxProgress || of >= 0 && (rank >= 0 && of != rank || r.known && of != r.speaker) {
 		return Progress{}, false
 	}
+	p, ok := r.parse(text)
+	if ok && of >= 0 && !r.known && p.measures() {
+		r.speaker, r.known = of, true
+	}
+	return p, ok
+}
+
+func (r *Parser) parse(text string) (Progress, bool) {
 	if r.heading(text) {
 		return Progress{}, false
 	}

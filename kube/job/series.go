@@ -213,13 +213,15 @@ func (s *Series) Training() Training {
 	defer s.mu.Unlock()
 	t := s.told
 	t.Progress = s.progress
-	var steps, epochs, seen int64
+	var steps, epochs, seen, stood int64
 	for _, name := range s.names {
 		c := s.curves[name]
 		t.Curves = append(t.Curves, c.snapshot())
-		steps, epochs, seen = steps+c.ownStep, epochs+c.ownEpoch, seen+c.seen
+		steps, epochs, seen, stood = steps+c.ownStep, epochs+c.ownEpoch, seen+c.seen, stood+c.stood
 	}
 	switch {
+	case 2*stood > seen && !t.Last.IsZero(): // many lines of the same epoch: only the time tells them apart
+		t.Axis = AxisTime
 	case 2*steps >= seen && steps > 0:
 		t.Axis = AxisStep
 	case 2*epochs >= seen && epochs > 0:

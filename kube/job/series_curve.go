@@ -65,6 +65,8 @@ type curve struct {
 	from string
 	// ownStep and ownEpoch count the points whose line said so itself.
 	ownStep, ownEpoch int64
+	// stood counts the points that stand where the one before did.
+	stood int64
 }
 
 // last is the newest point.
@@ -92,6 +94,7 @@ func (c *curve) add(p Point, from string) (back Point, went bool) {
 		if p.Value == last.Value && (p.Step == last.Step || p.Epoch == last.Epoch) {
 			return Point{}, false // a bar that was drawn again
 		}
+		c.stood++
 	default:
 		if n := len(c.again); n > 0 && p.against(c.again[n-1]) <= 0 {
 			c.again = c.again[:0]

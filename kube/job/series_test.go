@@ -88,6 +88,10 @@ func TestSeries(t *testing.T) {
 		"epochs alone": {
 			lines: "epoch 1/4 loss=0.5\n+59s\nepoch 2/4 loss=0.4", metric: "loss", axis: AxisEpoch, want: "1=0.5 2=0.4", rate: "0.01667/s of epochs", left: 2 * time.Minute,
 		},
+		"many lines of an epoch": {
+			lines: "epoch 1/4 loss=0.5\nepoch 1/4 loss=0.4\nepoch 1/4 loss=0.3\nepoch 2/4 loss=0.2\nepoch 2/4 loss=0.1", metric: "loss", axis: AxisTime, want: "0=0.5 1=0.4 2=0.3 3=0.2 4=0.1",
+			rate: "0.25/s of epochs", left: 8 * time.Second,
+		},
 		"another pod goes on from a checkpoint": {
 			lines:  "@a\nstep 1/9: loss 0.9\nstep 2/9: loss 0.8\nstep 3/9: loss 0.7\n@b\nstep 2/9: loss 0.75\nstep 3/9: loss 0.65",
 			metric: "loss", axis: AxisStep, want: "1=0.9 2=0.75 3=0.65", rate: "1/s", left: 6 * time.Second, restarts: 1,

@@ -40,12 +40,13 @@ func progressOf(log io.Reader) (Progress, error) {
 	var p Progress
 	at := time.Time{}
 	lines := newLineReader(log, DefaultMaxLine)
+	var parser Parser
 	for {
 		line, err := lines.next()
 		if !line.at.IsZero() {
 			at = line.at
 		}
-		if next, ok := ParseProgress(string(line.text)); ok {
+		if next, ok := parser.Parse(string(line.text), AllRanks); ok {
 			next.At = at
 			p.Merge(next)
 		}
