@@ -257,7 +257,7 @@ func TestOneNode(t *testing.T) {
 	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{
 		Name: name, Labels: map[string]string{"why-test": w.ns, "type": "kwok"}, Annotations: map[string]string{"kwok.x-k8s.io/node": "fake"},
 	}}
-	node.Spec.Taints = []corev1.Taint{{Key: "reserved", Value: "others", Effect: corev1.TaintEffectNoSchedule}}
+	node.Spec.Taints = []corev1.Taint{{Key: "why-test", Value: w.ns, Effect: corev1.TaintEffectNoSchedule}}
 	node.Status.Capacity = corev1.ResourceList{"cpu": resource.MustParse("32"), "memory": resource.MustParse("64Gi"), "pods": resource.MustParse("20"), "nvidia.com/gpu": resource.MustParse("4")}
 	node.Status.Allocatable = node.Status.Capacity
 	w.must(w.c.Kube.CoreV1().Nodes().Create(t.Context(), node, metav1.CreateOptions{}))
@@ -268,10 +268,10 @@ func TestOneNode(t *testing.T) {
 	here := func(j *batchv1.Job) { j.Spec.Template.Spec.NodeSelector = map[string]string{"why-test": w.ns} }
 	tolerant := func(j *batchv1.Job) {
 		here(j)
-		j.Spec.Template.Spec.Tolerations = []corev1.Toleration{{Key: "reserved", Operator: corev1.TolerationOpExists}}
+		j.Spec.Template.Spec.Tolerations = []corev1.Toleration{{Key: "why-test", Operator: corev1.TolerationOpExists}}
 	}
 	w.job("tainted", here, asks("nvidia.com/gpu", "1"))
-	w.expect("tainted", "TaintNotTolerated", diagnose.Certain, "reserved=others:NoSchedule", "kubectl taint nodes "+name+" reserved=others:NoSchedule-", "untolerated taint")
+	w.expect("tainted", "TaintNotTolerated", diagnose.Certain, "why-test="+w.ns+":NoSchedule", "kubectl taint nodes "+name+" why-test="+w.ns+":NoSchedule-", "untolerated taint")
 	w.job("first", tolerant, asks("nvidia.com/gpu", "3"))
 	w.awaitRunning("first")
 	w.job("second", tolerant, asks("nvidia.com/gpu", "2"))
@@ -312,6 +312,7 @@ func TestFailures(t *testing.T) {
 	w := newWorld(t, kubetest.Open(t))
 	indexed := func(j *batchv1.Job) {
 		j.Spec.CompletionMode, j.Spec.Completions, j.Spec.Parallelism = ptr.To(batchv1.IndexedCompletion), ptr.To(int32(2)), ptr.To(int32(2))
+		j.Spec.BackoffLimit, j.Spec.BackoffLimitPerIndex = nil, ptr.To(int32(0)) // each rank runs to its own end
 	}
 	w.job("oom", ends("exit-code", "137", "reason", "OOMKilled"), asks("memory", "8Gi"))
 	w.job("cuda", ends("exit-code", "1", "logs", "step 1\ntorch.OutOfMemoryError: CUDA out of memory. Tried to allocate 22.78 GiB. GPU 0 has a total capacity of 31.47 GiB of which 12.73 GiB is free. Including non-PyTorch memory, this process has 18.73 GiB memory in use."))
@@ -332,7 +333,7 @@ func TestFailures(t *testing.T) {
 	w.expect("xid", "XID", diagnose.Certain, "XID 79: GPU has fallen off the bus", "kubectl cordon gpu-")
 	w.expect("python", "PythonError", diagnose.Certain, "KeyError: 'price'")
 	w.expect("its-own", "ProgramFailed", diagnose.Certain, "log: bad configuration", "exit code 3")
-	w.expect("ranks", "ProgramFailed", diagnose.Certain, "failed first", "log: boom")
+	w.expect("ranks", "ProgramFailed", diagnose.Certain, "failed first", "log: boom", "failed ranks: 0,1")
 	w.expect("retries", "ProgramFailed", diagnose.Certain, "certain BackOff", "of 6 allowed")
 
 	list, unknown, err := diagnose.All(t.Context(), w.c, w.ns, diagnose.Options{})

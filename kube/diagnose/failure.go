@@ -293,7 +293,7 @@ func (e *Evidence) tail(c crash) []string {
 		if strings.TrimSpace(line) == "" {
 			continue
 		}
-		out = append(out, "log: "+strings.TrimSpace(line))
+		out = append(out, "log: "+cut(line))
 		if len(out) == lastLines {
 			break
 		}

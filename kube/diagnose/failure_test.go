@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -188,4 +189,14 @@ func TestStagesAreStartedAgainByTheirRun(t *testing.T) {
 	e.Job = &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Name: "nightly-1", OwnerReferences: []metav1.OwnerReference{{Kind: "CronJob", Name: "nightly"}}}}
 	e.Work.Labels = nil
 	finding{e, "ProgramFailed", Certain, []string{"kubectl create job nightly-again --from=cronjob/nightly"}}.check(t)
+}
+
+func TestLongLinesAreCut(t *testing.T) {
+	line := "RuntimeError: CUDA error: device-side assert triggered " + strings.Repeat("ä", 5000)
+	e := died(ended(pod("train-0"), 1, "Error", time.Minute)).log("train-0", line)
+	for _, text := range Diagnose(e).Causes[0].Evidence {
+		if len(text) > 2*longest || !utf8.ValidString(text) {
+			t.Errorf("%d bytes of evidence, valid: %t", len(text), utf8.ValidString(text))
+		}
+	}
 }

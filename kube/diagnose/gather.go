@@ -137,6 +137,13 @@ func (g *gatherer) unknown(text string) {
 	}
 }
 
+// minor notes what could not be looked at and matters only where nothing else explains the wait.
+func (g *gatherer) minor(e *Evidence, text string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	e.minor = append(e.minor, text)
+}
+
 func (g *gatherer) unknowns() []string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -301,10 +308,11 @@ func (g *gatherer) evidence(ctx context.Context, works []*fleet.Work) []*Evidenc
 	tasks.Go(func() { g.readPods(ctx, out) })
 	tasks.Go(func() { g.readRoots(ctx, out) })
 	tasks.Wait()
-	for _, read := range []func(context.Context, []*Evidence){g.readEvents, g.readClaims, g.readReferences, g.readKueue, g.readGangs, g.readLogs, g.readBusy} {
+	for _, read := range []func(context.Context, []*Evidence){g.readEvents, g.readClaims, g.readReferences, g.readKueue, g.readGangs, g.readLogs} {
 		tasks.Go(func() { read(ctx, out) })
 	}
 	tasks.Wait()
+	g.readBusy(ctx, out)
 	for _, e := range out {
 		e.Unknown = g.unknowns()
 	}

@@ -29,7 +29,7 @@ func (g *gatherer) readReferences(ctx context.Context, list []*Evidence) {
 	var needs []need
 	for _, e := range list {
 		s := e.spec()
-		if s == nil || !e.waits() {
+		if s == nil || e.Work.Final() {
 			continue
 		}
 		refs := references(s)
@@ -58,7 +58,7 @@ func (g *gatherer) readReferences(ctx context.Context, list []*Evidence) {
 			case apierrors.IsNotFound(err):
 				n.e.Exists[n.ref] = false
 			default:
-				n.e.minor = append(n.e.minor, "whether "+n.ref+" exists: "+g.said(err))
+				g.minor(n.e, "whether "+n.ref+" exists: "+g.said(err))
 			}
 		})
 	}

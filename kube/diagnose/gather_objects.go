@@ -196,7 +196,7 @@ func (g *gatherer) readEvents(ctx context.Context, list []*Evidence) {
 			}
 		}
 		if len(e.Events) == 0 && g.now.Sub(e.Work.Created) > eventsLast {
-			e.minor = append(e.minor, "events: none are left; a cluster keeps them for an hour or so")
+			g.minor(e, "events: none are left; a cluster keeps them for an hour or so")
 		}
 		slices.SortStableFunc(e.Events, func(a, b fleet.Event) int { return cmp.Or(a.Last.Compare(b.Last), cmp.Compare(a.Object, b.Object)) })
 	}

@@ -27,7 +27,7 @@ func (g *gatherer) readKueue(ctx context.Context, list []*Evidence) {
 		for _, p := range e.Pods {
 			queue = cmp.Or(queue, p.Labels[labelQueue])
 		}
-		if held := installed && e.queued() && e.waits(); queue == "" && !held {
+		if held := installed && e.queued() && !e.Work.Final(); queue == "" && !held {
 			continue
 		}
 		e.Kueue = &Kueue{Queue: queue, Installed: installed, LocalUnknown: true, ClusterUnknown: true, Position: -1, PositionCluster: -1}

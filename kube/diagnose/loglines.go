@@ -60,7 +60,7 @@ func (e *Evidence) scan(index int, l Log) []hit {
 		where += ", before its restart"
 	}
 	add := func(p int, c Cause, line string) {
-		out = append(out, hit{c.because(where + ": " + strings.TrimSpace(line)), p, index})
+		out = append(out, hit{c.because(where + ": " + cut(line)), p, index})
 	}
 	node := e.nodeOf(l.Pod)
 	for _, line := range l.Lines {
@@ -81,7 +81,7 @@ func (e *Evidence) scan(index int, l Log) []hit {
 	}
 	if len(out) == 0 {
 		if line, ok := traceback(l.Lines); ok {
-			c := cause(Certain, "PythonError", "the program failed: "+line).cures(e.again("mend the program, then start it again"))
+			c := cause(Certain, "PythonError", "the program failed: "+cut(line)).cures(e.again("mend the program, then start it again"))
 			add(len(patterns), c, line)
 		}
 	}

@@ -120,3 +120,15 @@ func taintText(t corev1.Taint) string {
 	}
 	return s + ":" + string(t.Effect)
 }
+
+// longest is how much of a log line is evidence.
+const longest = 400
+
+// cut shortens a line of a log to what can be read, at a whole character.
+func cut(line string) string {
+	line = strings.TrimSpace(line)
+	if len(line) <= longest {
+		return line
+	}
+	return strings.ToValidUTF8(line[:longest], "") + "…"
+}
