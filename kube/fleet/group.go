@@ -20,8 +20,9 @@ type parts struct {
 	roots []*root
 	// pods are those of the namespaces looked at; others are pods elsewhere that only count on their nodes.
 	pods, others []*Pod
-	nodes        []*Node
-	dra          []*dra
+	// nodes are read in full, models where only that of their accelerators is wanted.
+	nodes, models []*Node
+	dra           []*dra
 	// unseen says that the pods of some namespaces could not be read.
 	unseen bool
 }
@@ -39,7 +40,7 @@ func group(p parts, want choice) ([]*Work, []*Node) {
 	pods := cs.fill(p.pods)
 	nodes := nodesOf(p.nodes, cs, p.unseen, pods, cs.fill(p.others))
 	products := make(map[string]string, len(nodes))
-	for _, n := range nodes {
+	for _, n := range slices.Concat(p.models, nodes) {
 		products[n.Name] = n.Product
 	}
 	var works []*Work
@@ -196,10 +197,19 @@ func (t *tree) count(w *Work, d demand, cs claims) {
 			held.add(p)
 		}
 	}
+	for _, r := range t.below {
+		w.Restarts += r.restarts
+	}
+	if t.root != nil {
+		w.Restarts += t.root.restarts
+	}
 	want := d.pods
 	r := t.speaker()
 	switch {
 	case r != nil:
+		if len(t.pods) == 0 { // none are left, or none may be seen
+			w.Ready = int(r.ready)
+		}
 		if done = max(done, r.done); r.want != Unknown {
 			want = r.want
 		}

@@ -245,6 +245,14 @@ func TestGroupDetails(t *testing.T) {
 		t.Errorf("completions are no progress of the training: %+v", w.Progress)
 	}
 
+	restarted := kindFor(t, fixtures(t, "kinds/jobset.yaml")[0]).decode(fixtures(t, "kinds/jobset.yaml")[0])
+	crashed := func(p *corev1.Pod) {
+		p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "main", RestartCount: 2}}
+	}
+	if works, _ := group(parts{roots: []*root{bareRoot("TrainJob/t", ""), restarted}, pods: []*Pod{testPod("a", "", 1, crashed)}}, choice{}); works[1].Restarts != 1 || works[0].Restarts != 2 {
+		t.Errorf("restarts %d %d", works[0].Restarts, works[1].Restarts)
+	}
+
 	nodes := []*Node{{Name: "n1", Product: "H100", Total: 8}, {Name: "n2", Product: "A100", Total: 8}}
 	onTwo := func(node string) func(*corev1.Pod) { return func(p *corev1.Pod) { p.Spec.NodeName = node } }
 	works, got := group(parts{pods: []*Pod{testPod("a", "PyTorchJob/a", 2, onTwo("n1")), testPod("b", "PyTorchJob/a", 2, onTwo("n2"))}, others: []*Pod{testPod("c", "", 3, onTwo("n2"))}, nodes: nodes}, choice{})

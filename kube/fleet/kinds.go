@@ -18,15 +18,16 @@ type kind struct {
 	sets  []set
 	wraps string
 	below bool
-	// serves says that it never ends; replicas leads to the number that switches it off when it is 0.
+	// replicas leads to the number that switches off what never ends when it is 0.
 	replicas string
 	// suspend is a path to a truth value, queue and priority are paths to names.
 	suspend, queue, priority string
 	// meanings decide or explain its state; the first that holds counts. reason and message are where it says why.
 	meanings        []meaning
 	reason, message string
-	// started and finished are paths to times, done to counts of pods that have succeeded.
-	started, finished, done string
+	// started and finished are paths to times, done to counts of pods that have succeeded, restarts to how often all of
+	// it was started again.
+	started, finished, done, restarts string
 	// progress is a path to what a trainer reports.
 	progress string
 }
@@ -137,6 +138,7 @@ func kinds() []kind {
 			}}},
 			suspend:  "spec.suspend",
 			meanings: []meaning{when("Failed", job.Failed), when("Completed", job.Succeeded), when("Suspended", job.Suspended)},
+			restarts: "status.restarts",
 		},
 		{
 			group: "trainer.kubeflow.org", kind: "TrainJob", versions: []string{"v1alpha1"}, always: true, below: true,
@@ -154,7 +156,7 @@ func kinds() []kind {
 				says("status.state.phase", job.Succeeded, "Completed"), says("status.state.phase", job.Failed, "Failed", "Terminated"),
 				says("status.state.phase", job.Suspended, "Aborted", "Aborting"), says("status.state.phase", job.Running, "Running", "Completing"),
 			},
-			finished: "status.state.lastTransitionTime", done: "status.succeeded",
+			finished: "status.state.lastTransitionTime", done: "status.succeeded", restarts: "status.retryCount",
 		},
 		{
 			group: "argoproj.io", kind: "Workflow", versions: []string{"v1alpha1"},

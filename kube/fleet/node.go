@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubectl-ml/kubectl-ml/kube/job"
 )
@@ -56,6 +57,11 @@ func decodeNode(n *corev1.Node) *Node {
 		out.Taints = append(out.Taints, Taint{Key: t.Key, Value: t.Value, Effect: string(t.Effect)})
 	}
 	return out
+}
+
+// decodeModel reads the labels of a node of which nothing else is wanted.
+func decodeModel(n *metav1.PartialObjectMetadata) *Node {
+	return &Node{Name: n.Name, Product: mark(productLabels(), n.Labels)}
 }
 
 // isWrong says whether a condition other than Ready speaks of trouble. Kubernetes' own, and those of problem detectors,

@@ -45,6 +45,10 @@ func (o Options) choice() (choice, error) {
 // page is how many objects a request asks for.
 const page = 500
 
+// answerWithin bounds a request for what is not Kubernetes' own: the webhook that converts a custom kind may be away, and
+// the server waits for it.
+const answerWithin = 20 * time.Second
+
 // Read reads a fleet once. The number of requests follows from the kinds that the cluster has and grows by a page for
 // every 500 objects of a kind, never by work. A kind that cannot be read becomes a Problem; it is an error only when
 // nothing can be read at all.
@@ -99,9 +103,15 @@ func (r *reader) first(ctx context.Context) {
 	tasks.Go(func() {
 		list(ctx, r, "statefulsets.apps", cs.AppsV1().StatefulSets(ns).List, func(l *appsv1.StatefulSetList) []*root { return each(l.Items, decodeStatefulSet) }, r.addRoots)
 	})
-	if r.o.Nodes || r.o.Models {
+	switch {
+	case r.o.Nodes:
 		tasks.Go(func() {
 			list(ctx, r, "nodes", cs.CoreV1().Nodes().List, func(l *corev1.NodeList) []*Node { return each(l.Items, decodeNode) }, func(p *parts, nodes []*Node) { p.nodes = nodes })
+		})
+	case r.o.Models: // which are labels: a node's list of images alone is larger than all that a fleet keeps of it
+		tasks.Go(func() {
+			objects := r.c.Meta.Resource(corev1.SchemeGroupVersion.WithResource("nodes"))
+			list(ctx, r, "nodes", objects.List, func(l *metav1.PartialObjectMetadataList) []*Node { return each(l.Items, decodeModel) }, func(p *parts, nodes []*Node) { p.models = nodes })
 		})
 	}
 	tasks.Go(func() { r.readKinds(ctx) })
@@ -191,7 +201,7 @@ func (r *reader) readOwners(ctx context.Context, asked map[schema.GroupVersionRe
 		}
 		objects := r.c.Meta.Resource(gvr).Namespace(ns)
 		tasks.Go(func() {
-			list(ctx, r, gvr.GroupResource().String(), objects.List, func(l *metav1.PartialObjectMetadataList) []*root {
+			list(ctx, r, gvr.GroupResource().String(), impatient(objects.List), func(l *metav1.PartialObjectMetadataList) []*root {
 				return each(l.Items, func(o *metav1.PartialObjectMetadata) *root {
 					return decodeOwner(o, gvr.GroupVersion().String(), owner.Kind)
 				})
@@ -207,6 +217,15 @@ func (r *reader) problem(resource string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.problems = append(r.problems, Problem{Resource: resource, Err: r.c.Explain("list "+resource, err)})
+}
+
+// impatient is a list that gives up on a server that does not answer.
+func impatient[L any](ask func(context.Context, metav1.ListOptions) (L, error)) func(context.Context, metav1.ListOptions) (L, error) {
+	return func(ctx context.Context, o metav1.ListOptions) (L, error) {
+		ctx, cancel := context.WithTimeout(ctx, answerWithin)
+		defer cancel()
+		return ask(ctx, o)
+	}
 }
 
 // pageOf is a page of a list.

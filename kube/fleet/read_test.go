@@ -136,7 +136,7 @@ func TestReadKinds(t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{Name: "serve"}, Spec: appsv1.DeploymentSpec{Replicas: pointer(int32(2)), Selector: selector("serve"), Template: gpuTemplate("serve", 1)},
 	}, create))
 	must[*appsv1.StatefulSet](t)(cs.AppsV1().StatefulSets(ns).Create(ctx, &appsv1.StatefulSet{
-		ObjectMeta: metav1.ObjectMeta{Name: "notebook"}, Spec: appsv1.StatefulSetSpec{Selector: selector("notebook"), Template: gpuTemplate("notebook", 2)},
+		ObjectMeta: metav1.ObjectMeta{Name: "notebook"}, Spec: appsv1.StatefulSetSpec{Selector: selector("notebook"), Template: gpuTemplate("notebook", 1)},
 	}, create))
 	must[*appsv1.Deployment](t)(cs.AppsV1().Deployments(ns).Create(ctx, &appsv1.Deployment{
 		ObjectMeta: metav1.ObjectMeta{Name: "web"}, Spec: appsv1.DeploymentSpec{Selector: selector("web"), Template: gpuTemplate("web", 0)},
@@ -166,7 +166,7 @@ func TestReadKinds(t *testing.T) {
 		t.Errorf("problems %v", s.Problems)
 	}
 	want := map[string]string{
-		"Pod/bare": "1/1 gpus 1 held 1", "Job/nightly-1": "1/1 gpus 1 held 1", "StatefulSet/notebook": "1/1 gpus 2 held 2",
+		"Pod/bare": "1/1 gpus 1 held 1", "Job/nightly-1": "1/1 gpus 1 held 1", "StatefulSet/notebook": "1/1 gpus 1 held 1",
 		"Deployment/serve": "2/2 gpus 2 held 2", "Job/too-large": "0/1 gpus 100 held 0",
 	}
 	for _, w := range s.Works {
@@ -200,6 +200,10 @@ func TestReadKinds(t *testing.T) {
 	}
 	if _, err := Read(ctx, c, Options{Selector: "a in ("}); err == nil || !strings.Contains(err.Error(), "label selector") {
 		t.Errorf("a selector that is none: %v", err)
+	}
+	s = until(t, c, Options{Namespace: ns, Models: true}, "models are read", func(s *Snapshot) bool { return len(s.Works) == 5 })
+	if w, err := Find(s.Works, "notebook"); err != nil || !strings.HasPrefix(w.Product, "NVIDIA-") || s.Nodes != nil {
+		t.Errorf("work %+v, nodes %v, %v", w, s.Nodes, err)
 	}
 	everywhere := until(t, c, Options{Nodes: true}, "all namespaces are read", func(s *Snapshot) bool { return len(s.Works) >= 5 })
 	if _, err := Find(everywhere.Works, "too-large"); err != nil {
@@ -239,8 +243,8 @@ func TestReadLittle(t *testing.T) {
 		"sees-jobs": {[]rbacv1.PolicyRule{list("batch", "jobs")}, "Job", job.Running, []string{"jobs.batch"}},
 	} {
 		c := as(user, tc.rules...)
-		s := until(t, c, Options{Namespace: ns, Nodes: true}, "the rights hold", func(s *Snapshot) bool { return len(s.Works) == 1 })
-		if w := s.Works[0]; w.Kind != tc.kind || w.Name != "train" || w.State != tc.state || w.GPUs != 1 {
+		s := until(t, c, Options{Namespace: ns, Nodes: true}, "the rights hold", func(s *Snapshot) bool { return len(s.Works) == 1 && s.Works[0].State == tc.state })
+		if w := s.Works[0]; w.Kind != tc.kind || w.Name != "train" || w.State != tc.state || w.GPUs != 1 || w.Ready != 1 {
 			t.Errorf("%s: %s", user, brief(w))
 		}
 		named := map[string]bool{}
