@@ -74,7 +74,7 @@ checkpoint loses the points since.`,
 	fl.StringVar(&o.Axis, "x", "", "the `axis` to draw over: step, epoch or time (default: what the lines tell best)")
 	fl.BoolVar(&o.Log, "log", false, "scale the values by decades")
 	fl.Float64Var(&o.Smooth, "smooth", 0, "`weight` from 0 to 1 of a moving average, drawn over the values as TensorBoard does")
-	fl.IntVar(&o.Rank, "rank", job.AllRanks, "read the pods, or the lines of a launcher, of this `rank` (default: who speaks for the work)")
+	fl.IntVar(&o.Rank, "rank", job.AllRanks, "read the pods, or the lines of a launcher, of this `rank` (-1: who speaks for the work)")
 	fl.StringVarP(&o.Container, "container", "c", "", "the `container` to read (default: the pod's main one)")
 	fl.DurationVar(&o.Since, "since", 0, "only lines newer than this `time`, such as 10m")
 	fl.Int64Var(&o.Tail, "tail", -1, "begin with this many `lines` of each log (-1: all)")
