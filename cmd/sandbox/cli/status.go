@@ -77,7 +77,7 @@ func printStatus(out io.Writer, st cluster.Status) error {
 	row("kubectl", st.Kubectl)
 	row("prometheus", st.Prometheus.URL)
 	row("", st.Prometheus.Service+st.Prometheus.Reason)
-	row("nodes", fmt.Sprintf("%d simulated, 8 GPUs each", st.Nodes.Simulated))
+	row("nodes", fmt.Sprintf("%d simulated, with GPUs", st.Nodes.Simulated))
 	if st.Nodes.Real != "" {
 		row("real node", st.Nodes.Real)
 	} else {
