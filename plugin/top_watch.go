@@ -14,7 +14,7 @@ import (
 )
 
 // topEvery is how often Prometheus is asked again, and ages are told anew.
-const topEvery = 10 * time.Second
+const topEvery = 15 * time.Second
 
 // topState is all that a page is made of.
 type topState struct {
