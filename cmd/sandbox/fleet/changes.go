@@ -93,3 +93,6 @@ func gate(name string) change {
 
 // onTainted asks for the one node that is reserved for somebody else.
 func onTainted(d draft) { d.selects["kubernetes.io/hostname"] = tainted }
+
+// onCordoned puts it onto a node that takes no new pods, as if it had been there before.
+func onCordoned(d draft) { d.spec["nodeName"] = cordoned }

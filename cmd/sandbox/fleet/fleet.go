@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 
 	"github.com/kubectl-ml/kubectl-ml/cmd/sandbox/proc"
@@ -37,13 +38,15 @@ type need string
 const (
 	needsAMD   need = "a node with AMD GPUs (--gpu-nodes 15 or more)"
 	needsTaint need = "a reserved node (--gpu-nodes 13 or more)"
+
+	needsCordoned need = "a cordoned node (--gpu-nodes 10 or more)"
 )
 
 // met says whether nodes have what is needed.
 func (n need) met(nodes []unstructured.Unstructured) bool {
 	for i := range nodes {
 		_, offersAMD, _ := unstructured.NestedString(nodes[i].Object, "status", "allocatable", "amd.com/gpu")
-		if n == needsAMD && offersAMD || n == needsTaint && nodes[i].GetName() == tainted {
+		if n == needsAMD && offersAMD || n == needsTaint && nodes[i].GetName() == tainted || n == needsCordoned && nodes[i].GetName() == cordoned {
 			return true
 		}
 	}
@@ -97,6 +100,11 @@ func (f Fleet) Create(ctx context.Context) ([]Shown, error) {
 			}
 			if err := f.make(ctx, p.manifest()); err != nil {
 				return nil, err
+			}
+			if p.leaves {
+				if err := f.of("Pod").Delete(ctx, p.name, metav1.DeleteOptions{}); err != nil {
+					return nil, fmt.Errorf("let pod %s leave: %w", p.name, err)
+				}
 			}
 			made[p.row.name]++
 		}
@@ -171,8 +179,11 @@ func (f Fleet) settle(ctx context.Context) error {
 	}
 }
 
-// judged says whether the scheduler has looked at a pod.
+// judged says whether the scheduler has looked at a pod, or need not.
 func judged(pod *unstructured.Unstructured) bool {
+	if node, _, _ := unstructured.NestedString(pod.Object, "spec", "nodeName"); node != "" {
+		return true
+	}
 	conditions, _, _ := unstructured.NestedSlice(pod.Object, "status", "conditions")
 	for _, c := range conditions {
 		if c, ok := c.(object); ok && c["type"] == "PodScheduled" {
@@ -180,6 +191,20 @@ func judged(pod *unstructured.Unstructured) bool {
 		}
 	}
 	return false
+}
+
+// release lets go of the pods that something keeps from leaving.
+func (f Fleet) release(ctx context.Context) error {
+	for _, p := range pieces(f.Namespace, 0) {
+		if !p.leaves {
+			continue
+		}
+		_, err := f.of("Pod").Patch(ctx, p.name, types.MergePatchType, []byte(`{"metadata": {"finalizers": null}}`), metav1.PatchOptions{FieldManager: "sandbox"})
+		if err != nil && !apierrors.IsNotFound(err) {
+			return fmt.Errorf("let pod %s go: %w", p.name, err)
+		}
+	}
+	return nil
 }
 
 // Remove takes the fleet away and waits until it is gone. A fleet that is not there is fine.
@@ -193,6 +218,9 @@ func (f Fleet) Remove(ctx context.Context) error {
 	case ns.GetLabels()[label] == "":
 		return fmt.Errorf("namespace %s is no fleet of this program: remove it with kubectl, if it is to go", f.Namespace)
 	default:
+		if err := f.release(ctx); err != nil {
+			return err
+		}
 		if err := namespaces.Delete(ctx, f.Namespace, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
 			return fmt.Errorf("remove the fleet: %w", err)
 		}

@@ -14,8 +14,10 @@ const (
 	annotationShows = "sandbox.kubectl-ml.dev/shows"
 	// high and limited are priority classes; the GPUs of limited work are bounded by a ResourceQuota.
 	high, limited = "fleet-high", "fleet-limited"
-	// tainted is a simulated node with a taint of its own.
-	tainted = "gpu-12"
+	// tainted is a simulated node with a taint of its own, cordoned one that is cordoned.
+	tainted, cordoned = "gpu-12", "gpu-9"
+	// finalizer keeps a pod that was deleted.
+	finalizer = "sandbox.kubectl-ml.dev/leaving"
 )
 
 // people start the fleet's work in turn, each in a team.
@@ -126,6 +128,9 @@ func (p piece) wrap(d draft) object {
 	case pod:
 		maps.Copy(d.annotations, meta["annotations"].(object))
 		meta["annotations"] = d.annotations
+		if p.leaves {
+			meta["finalizers"] = []string{finalizer}
+		}
 		d.spec["restartPolicy"] = "Always"
 		return object{"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": d.spec}
 	case deployment, statefulSet:

@@ -22,6 +22,8 @@ type row struct {
 	last bool
 	// needs is what a sandbox must have for it.
 	needs need
+	// leaves says that it is deleted, and something keeps it from going.
+	leaves bool
 }
 
 // kind is the object that a row becomes.
@@ -86,6 +88,9 @@ func rows() []row {
 
 		// Small ones fill the gaps.
 		{name: "sweep", shows: "many small trainings", kind: job, gpus: 1, on: a100, age: 50 * minute, runs: 2 * hour, log: plain(40, 20), times: 8, per: 8, with: of(queue("batch"))},
+
+		// On its way out of a cordoned node, which is thereby draining.
+		{name: "leaving", shows: "a pod that does not leave its draining node", kind: pod, gpus: 2, age: 5 * hour, with: of(onCordoned), needs: needsCordoned, leaves: true},
 
 		// Pending, each for another reason.
 		{name: "pending-too-many-gpus", shows: "asks for more GPUs than any node has", kind: job, gpus: 16},
