@@ -85,6 +85,12 @@ counts pods with GPUs. -l selects nodes.`
 		c.Example = `  kubectl ml top nodes
   kubectl ml top nodes -l nvidia.com/gpu.product=NVIDIA-H100-80GB-HBM3
   kubectl ml top nodes --sort-by -temp --no-headers`
+		c.Args = func(c *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return fmt.Errorf("top nodes lists them all; see one with: kubectl ml nodes %s", args[0])
+			}
+			return nil
+		}
 	case topUsers:
 		c.Short = "Show who holds GPUs, and how many of them are idle"
 		c.Long = `Add up the work of each owner. Who started a piece of work is told by labels and annotations of kubectl ml, Kueue, Argo,
@@ -256,7 +262,7 @@ func (o topOptions) works(works []*fleet.WorkUsage, now time.Time) (topPage, err
 	}
 	by := fleet.Owner(o.By)
 	return topOf(views.TopUsers(by), fleet.OwnerUsages(works, by), o.SortBy, func(u *fleet.OwnerUsage) item {
-		return item{kind: "OwnerUsage", ref: o.By + "/" + u.Name, name: u.Name, fact: u}
+		return item{kind: "OwnerUsage", ref: o.By + "/" + cmp.Or(u.Name, views.None), name: u.Name, fact: u}
 	})
 }
 
