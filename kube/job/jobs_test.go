@@ -7,6 +7,8 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kubectl-ml/kubectl-ml/kube"
 )
 
 func ptr[T any](v T) *T { return &v }
@@ -68,7 +70,7 @@ func TestDecodeJob(t *testing.T) {
 		"suspended": {edit(jobWith(), func(j *batchv1.Job) { j.Spec.Suspend = ptr(true) }), nil, Suspended, "Suspended: suspended; it starts when spec.suspend is false"},
 		"queued": {edit(jobWith(), func(j *batchv1.Job) {
 			j.Spec.Suspend = ptr(true)
-			j.Labels = map[string]string{labelQueue: "team"}
+			j.Labels = map[string]string{kube.LabelQueue: "team"}
 		}), nil, Suspended, "Queued: waits in queue team for quota"},
 		"no pods":       {jobWith(), nil, Pending, "NoPods: no pod was made yet; if it stays so, see the events of the Job (quota, admission)"},
 		"managed":       {edit(jobWith(), func(j *batchv1.Job) { j.Spec.ManagedBy = ptr("kueue.x-k8s.io/multikueue") }), nil, Pending, "ManagedBy: run by kueue.x-k8s.io/multikueue, not by the cluster's own controller"},
