@@ -45,6 +45,10 @@ func TestClaims(t *testing.T) {
 			parts: parts{pods: []*Pod{testPod("a", "", 0, claiming("shared", "", ""))}},
 			want:  "Pod/a; Running ; 1/1; gpus 3 held 3; pods a", held: map[string]int64{"gpu.nvidia.com": 3},
 		},
+		"made from a template, and given": {
+			parts: parts{pods: []*Pod{testPod("a", "", 0, claiming("", "two", "shared"))}},
+			want:  "Pod/a; Running ; 1/1; gpus 3 held 3; pods a", held: map[string]int64{"gpu.nvidia.com": 3},
+		},
 		"shared by two": {
 			parts: parts{pods: []*Pod{testPod("a", "Job/j", 0, claiming("shared", "", "")), testPod("b", "Job/j", 0, claiming("shared", "", ""))}},
 			want:  "Job/j; Running ; 2/2; gpus 3 held 3; pods a b", held: map[string]int64{"gpu.nvidia.com": 3},

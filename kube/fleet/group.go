@@ -83,13 +83,13 @@ func (t *tree) work(cs claims, products map[string]string, plain bool) *Work {
 
 // wanted says whether a tree is training work.
 func (t *tree) wanted(asks, plain bool) bool {
-	any := func(is func(*Pod) bool) bool { return slices.ContainsFunc(t.pods, is) }
+	some := func(is func(*Pod) bool) bool { return slices.ContainsFunc(t.pods, is) }
 	switch {
-	case t.root != nil && t.root.driver, t.root == nil && any(func(p *Pod) bool { return p.Labels[kube.LabelDriver] == "true" }):
+	case t.root != nil && t.root.driver, t.root == nil && some(func(p *Pod) bool { return p.Labels[kube.LabelDriver] == "true" }):
 		return false
-	case asks, any(func(p *Pod) bool { return len(p.Resources) > 0 }):
+	case asks, some(func(p *Pod) bool { return len(p.Resources) > 0 }):
 		return true
-	case t.root != nil && t.root.always, t.root == nil && any(func(p *Pod) bool { return p.Labels[kube.LabelStage] != "" }):
+	case t.root != nil && t.root.always, t.root == nil && some(func(p *Pod) bool { return p.Labels[kube.LabelStage] != "" }):
 		return true
 	}
 	return plain && t.ref.Kind == "Job" && t.ref.group() == "batch"
