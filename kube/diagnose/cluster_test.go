@@ -12,6 +12,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	schedulingv1 "k8s.io/api/scheduling/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
@@ -280,6 +281,15 @@ func TestOneNode(t *testing.T) {
 	w.awaitRunning("memory")
 	w.job("more-memory", tolerant, asks("memory", "30Gi"))
 	w.expect("more-memory", "InsufficientMemory", diagnose.Certain, "4Gi memory free", "Insufficient memory")
+	// The scheduler really makes room for a higher priority; the Job controller deletes what is left of the victim.
+	class := &schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: "why-" + w.ns}, Value: 1000}
+	w.must(w.c.Kube.SchedulingV1().PriorityClasses().Create(t.Context(), class, metav1.CreateOptions{}))
+	t.Cleanup(func() {
+		w.must(nil, w.c.Kube.SchedulingV1().PriorityClasses().Delete(context.Background(), class.Name, metav1.DeleteOptions{}))
+	})
+	w.job("urgent", tolerant, asks("nvidia.com/gpu", "4"), func(j *batchv1.Job) { j.Spec.Template.Spec.PriorityClassName = class.Name })
+	w.awaitRunning("urgent")
+	w.expect("first", "Preempted", diagnose.Likely, "Preempted by pod", "on node "+name)
 	w.cordon(name)
 	w.job("closed", tolerant, asks("nvidia.com/gpu", "1"))
 	w.expect("closed", "NodesCordoned", diagnose.Certain, "kubectl uncordon "+name)

@@ -40,10 +40,8 @@ type Evidence struct {
 	Claims map[string]Claim
 	// Exists tells of objects that pods refer to, such as secret/token, whether they are there; what is not in it is unknown.
 	Exists map[string]bool
-	// Schedulers are the names of the schedulers that were seen at work; none when unknown.
-	Schedulers []string
-	Kueue      *Kueue
-	Gangs      []Gang
+	Kueue  *Kueue
+	Gangs  []Gang
 	// Logs are the ends of logs of containers that failed, that of the first failure first.
 	Logs []Log
 	// Unknown is what could not be looked at; minor is too, of what matters only where nothing else explains the wait.

@@ -93,7 +93,7 @@ func policyRule(e *Evidence) []Cause {
 		return []Cause{cause(Possible, "PodFailurePolicy", "a rule of its podFailurePolicy ended the Job at once, without more tries").because(jobLine(c)).
 			cures(e.change("change podFailurePolicy, if such a failure should be tried again"))}
 	case batchv1.JobReasonBackoffLimitExceeded, batchv1.JobReasonMaxFailedIndexesExceeded, batchv1.JobReasonFailedIndexes:
-		if len(e.crashes()) > 0 {
+		if _, gone := e.last(goneReasons...); gone || len(e.crashes()) > 0 {
 			return nil // what they died of is the cause; that there were no more tries is evidence
 		}
 		k := cause(Certain, "RetriesExhausted", fmt.Sprintf("it failed %s, and no more tries are allowed", count(int64(e.Job.Status.Failed), "time", "times"))).because(jobLine(c), e.failedRanks())

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/kubectl-ml/kubectl-ml/kube/job"
 )
 
 // loss is a way in which a pod is taken from outside.
@@ -116,6 +118,47 @@ func (e *Evidence) lossCause(l loss, said [2]string, p *corev1.Pod) Cause {
 		c = c.cures(e.again("start it again"))
 	}
 	return c
+}
+
+// goneReasons are events on pods that were taken from outside; they outlive the pods, which are deleted.
+var goneReasons = []string{"Preempted", "TaintManagerEviction"}
+
+// goneRule: pods that were taken away, of which only events are left.
+func goneRule(e *Evidence) []Cause {
+	for _, ev := range slices.Backward(e.Events) {
+		if !slices.Contains(goneReasons, ev.Reason) || slices.ContainsFunc(e.Pods, func(p *corev1.Pod) bool { return "pod/"+p.Name == ev.Object }) || strings.HasPrefix(ev.Message, "Cancelling") {
+			continue
+		}
+		l := Possible
+		if e.Work.State == job.Failed && len(e.crashes()) == 0 {
+			l = Likely
+		}
+		if ev.Reason == "Preempted" {
+			return []Cause{cause(l, "Preempted", "a pod of it was preempted: one of a higher priority took its place").because(e.eventLine(ev)).
+				cures(e.change("give it a priority class that others do not preempt, and write checkpoints"), e.again("start it again"))}
+		}
+		return []Cause{cause(l, "NodeTainted", "a pod of it was driven from its node by a taint: most often the node stopped answering").because(e.eventLine(ev)).
+			cure("see the nodes", "kubectl get nodes").cures(e.again("start it again"))}
+	}
+	return nil
+}
+
+// readinessRule: its containers run and are not ready.
+func readinessRule(e *Evidence) []Cause {
+	for _, ev := range slices.Backward(e.Events) {
+		if ev.Reason != "Unhealthy" || !strings.HasPrefix(ev.Message, "Readiness probe") || !slices.ContainsFunc(e.Pods, func(p *corev1.Pod) bool { return "pod/"+p.Name == ev.Object && unready(p) }) {
+			continue
+		}
+		name := strings.TrimPrefix(ev.Object, "pod/")
+		return []Cause{cause(Likely, "NotReady", "it runs, and its readiness probe fails").because(e.eventLine(ev)).cure("see what it does", "kubectl ml logs "+name)}
+	}
+	return nil
+}
+
+// unready says whether a pod runs and is not ready.
+func unready(p *corev1.Pod) bool {
+	c, ok := podCondition(p, corev1.PodReady)
+	return p.Status.Phase == corev1.PodRunning && ok && c.Status != corev1.ConditionTrue
 }
 
 // spotLabels are what providers put on nodes that they may take back.

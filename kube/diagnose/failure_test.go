@@ -72,11 +72,20 @@ func TestLosses(t *testing.T) {
 		return e
 	}
 	for name, f := range map[string]finding{
-		"memory":       {lost("Evicted", "The node was low on resource: memory. Threshold quantity: 100Mi, available: 50Mi. Container main was using 60Gi, request is 0, has larger consumption of memory. "), "EvictedForMemory", Certain, []string{"request is 0"}},
-		"disk":         {lost("Evicted", "The node was low on resource: ephemeral-storage. "), "EvictedForDisk", Certain, nil},
-		"own limit":    {lost("Evicted", `Container main exceeded its local ephemeral storage limit "10Gi". `), "EphemeralStorageExceeded", Certain, []string{"limit of 10Gi"}},
-		"shm":          {lost("Evicted", `Usage of EmptyDir volume "dshm" exceeds the limit "8Gi". `), "EmptyDirExceeded", Certain, []string{"dshm grew beyond 8Gi"}},
-		"preempted":    {target("PreemptionByScheduler", "default-scheduler: preempting to accommodate a higher priority pod").event("pod/train-0", "Preempted", "default-scheduler", "Preempted by pod 1234 on node n1"), "Preempted", Certain, []string{"Preempted by pod 1234 on node n1"}},
+		"memory":                {lost("Evicted", "The node was low on resource: memory. Threshold quantity: 100Mi, available: 50Mi. Container main was using 60Gi, request is 0, has larger consumption of memory. "), "EvictedForMemory", Certain, []string{"request is 0"}},
+		"disk":                  {lost("Evicted", "The node was low on resource: ephemeral-storage. "), "EvictedForDisk", Certain, nil},
+		"own limit":             {lost("Evicted", `Container main exceeded its local ephemeral storage limit "10Gi". `), "EphemeralStorageExceeded", Certain, []string{"limit of 10Gi"}},
+		"shm":                   {lost("Evicted", `Usage of EmptyDir volume "dshm" exceeds the limit "8Gi". `), "EmptyDirExceeded", Certain, []string{"dshm grew beyond 8Gi"}},
+		"preempted":             {target("PreemptionByScheduler", "default-scheduler: preempting to accommodate a higher priority pod").event("pod/train-0", "Preempted", "default-scheduler", "Preempted by pod 1234 on node n1"), "Preempted", Certain, []string{"Preempted by pod 1234 on node n1"}},
+		"only an event is left": {died().event("pod/train-abcde", "Preempted", "default-scheduler", "Preempted by pod 1234 on node n1").jobFailed("BackoffLimitExceeded", "Job has reached the specified backoff limit"), "Preempted", Likely, []string{"Preempted by pod 1234 on node n1", "Job has reached the specified backoff limit"}},
+		"not ready": {func() *Evidence {
+			p := pod("serve-0")
+			p.Spec.NodeName, p.Status.Phase = "n1", corev1.PodRunning
+			p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionFalse}}
+			e := waits(nil, p).event("pod/serve-0", "Unhealthy", "kubelet", "Readiness probe failed: HTTP probe failed with statuscode: 503")
+			e.Work.State = job.Running
+			return e
+		}(), "NotReady", Likely, []string{"statuscode: 503", "kubectl ml logs serve-0"}},
 		"drained":      {target("EvictionByEvictionAPI", "Eviction API: evicting"), "Drained", Certain, nil},
 		"node gone":    {spot(target("DeletionByPodGC", "PodGC: node no longer exists")), "NodeGone", Certain, []string{"n1 is a spot node"}},
 		"shutdown":     {lost("Terminated", "Pod was terminated in response to imminent node shutdown."), "NodeShutdown", Certain, nil},

@@ -208,6 +208,9 @@ func (g *gatherer) eventsOf(ctx context.Context, e *Evidence) []corev1.Event {
 	if len(e.Pods) == 0 || e.Work.Ready == 0 && e.Work.State != job.Failed {
 		selectors = append(selectors, "reason=FailedCreate")
 	}
+	for _, reason := range goneReasons {
+		selectors = append(selectors, "involvedObject.kind=Pod,reason="+reason)
+	}
 	for _, p := range e.eventPods() {
 		selectors = append(selectors, "involvedObject.uid="+string(p.UID))
 	}
@@ -279,7 +282,8 @@ func (e *Evidence) mine(ev *corev1.Event) (string, bool) {
 	}
 	switch o.Kind {
 	case "Pod":
-		return name, slices.ContainsFunc(e.Pods, func(p *corev1.Pod) bool { return p.UID == o.UID })
+		gone := slices.Contains(goneReasons, ev.Reason) && strings.HasPrefix(o.Name, e.Work.Name+"-")
+		return name, gone || slices.ContainsFunc(e.Pods, func(p *corev1.Pod) bool { return p.UID == o.UID })
 	case "PersistentVolumeClaim":
 		s := e.spec()
 		return name, s != nil && len(e.pending()) > 0 && slices.Contains(claimNames(s), o.Name)

@@ -24,25 +24,19 @@ func heldRule(e *Evidence) []Cause {
 
 // suspended: by a person, unless a queue does it, which kueueRule tells.
 func (e *Evidence) suspended() []Cause {
-	is := e.Job != nil && ptr.Deref(e.Job.Spec.Suspend, false)
-	if e.Root != nil {
-		for _, path := range [][]string{{"spec", "suspend"}, {"spec", "runPolicy", "suspend"}} {
-			if on, _, _ := unstructured.NestedBool(e.Root.Object, path...); on {
-				is = true
-			}
-		}
-	}
-	if !is || e.Kueue != nil && e.Kueue.manages() {
+	if e.CronJob != nil || e.Work.State != job.Suspended || e.Kueue != nil && e.Kueue.manages() {
 		return nil
 	}
-	title := "it is suspended"
-	c := cause(Certain, "Suspended", title).because("spec.suspend is true")
+	if e.Work.Reason == "ScaledToZero" {
+		return []Cause{cause(Certain, "ScaledToZero", "it is scaled to no pods at all (spec.replicas is 0)").cure("let it have a pod", "kubectl ml scale "+e.Work.KindName()+" --replicas 1")}
+	}
+	c := cause(Certain, "Suspended", "it is suspended").because(e.Work.Message)
 	if ev, ok := e.last("Suspended"); ok {
 		c = c.because(e.eventLine(ev))
 	}
 	if e.Job != nil {
 		if who := lastWriter(e.Job, "f:suspend"); who != "" {
-			c = c.because("written last by " + who)
+			c = c.because("spec.suspend was written last by " + who)
 		}
 	}
 	return []Cause{c.cure("let it go on", "kubectl ml resume "+e.Work.KindName())}
@@ -86,8 +80,7 @@ func (e *Evidence) foreign() []Cause {
 	}
 	for _, p := range e.unscheduled() {
 		name := p.Spec.SchedulerName
-		_, told := podCondition(p, corev1.PodScheduled)
-		silent := !told && len(e.about("pod/"+p.Name, "FailedScheduling")) == 0 && e.Now.Sub(p.CreationTimestamp.Time) > schedulerTakes
+		silent := !e.seen(name) && e.Now.Sub(p.CreationTimestamp.Time) > schedulerTakes
 		if !silent || len(p.Spec.SchedulingGates) > 0 {
 			continue
 		}
@@ -101,6 +94,15 @@ func (e *Evidence) foreign() []Cause {
 		break
 	}
 	return out
+}
+
+// seen says whether a scheduler has looked at any pod of the work: with thousands of pods it takes its time.
+func (e *Evidence) seen(scheduler string) bool {
+	return slices.ContainsFunc(e.Pods, func(p *corev1.Pod) bool {
+		_, told := podCondition(p, corev1.PodScheduled)
+		told = told && len(p.Spec.SchedulingGates) == 0
+		return p.Spec.SchedulerName == scheduler && (told || p.Spec.NodeName != "" || len(e.about("pod/"+p.Name, "FailedScheduling")) > 0)
+	})
 }
 
 func (e *Evidence) managedBy() string {

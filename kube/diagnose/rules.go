@@ -26,7 +26,7 @@ var waiting = []rule{
 // failed are the rules for work that failed, or fails and is tried again: limits and losses from outside, then what the
 // program did.
 var failed = []rule{
-	deadlineRule, lossRule, oomRule, logRule, probeRule, refusedRule, imageRule, configRule, policyRule, deletedRule,
+	deadlineRule, lossRule, goneRule, oomRule, logRule, probeRule, refusedRule, imageRule, configRule, policyRule, deletedRule, readinessRule,
 }
 
 // ends are asked only when those have found nothing sure.
@@ -99,9 +99,12 @@ func (e *Evidence) fails() bool {
 	if e.Work.State == job.Failed || len(e.crashes()) > 0 {
 		return true
 	}
+	if _, gone := e.last(goneReasons...); gone {
+		return true
+	}
 	return slices.ContainsFunc(e.Pods, func(p *corev1.Pod) bool {
 		c, ok := podCondition(p, corev1.DisruptionTarget)
-		return p.Status.Phase == corev1.PodFailed || p.Status.Phase == corev1.PodUnknown || p.DeletionTimestamp != nil || ok && c.Status == corev1.ConditionTrue
+		return p.Status.Phase == corev1.PodFailed || p.Status.Phase == corev1.PodUnknown || p.DeletionTimestamp != nil || unready(p) || ok && c.Status == corev1.ConditionTrue
 	})
 }
 

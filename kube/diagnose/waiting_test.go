@@ -193,7 +193,12 @@ func TestHeld(t *testing.T) {
 		return e
 	}
 	for name, f := range map[string]finding{
-		"suspended":      {suspended(waits(nil)), "Suspended", Certain, []string{"kubectl ml resume job/train", "suspended for 60m"}},
+		"suspended": {suspended(waits(nil)), "Suspended", Certain, []string{"kubectl ml resume job/train", "suspended for 60m"}},
+		"scaled to zero": {func() *Evidence {
+			e := waits(nil)
+			e.Work.Kind, e.Work.State, e.Work.Reason = "Deployment", job.Suspended, "ScaledToZero"
+			return e
+		}(), "ScaledToZero", Certain, []string{"kubectl ml scale deployment/train --replicas 1"}},
 		"foreign":        {waits(nil).job(func(j *batchv1.Job) { j.Spec.ManagedBy = ptr.To("kueue.x-k8s.io/multikueue") }), "ForeignManager", Likely, nil},
 		"back-off":       {waits(nil, ended(pod("train-0"), 1, "Error", 5*time.Second)).job(func(j *batchv1.Job) { j.Status.Failed = 2 }), "ProgramFailed", Certain, []string{"2 failures of 6 allowed", "the next pod starts in about 15s", "certain BackOff"}},
 		"cron suspended": {cron(func(c *batchv1.CronJob) { c.Spec.Suspend = ptr.To(true) }), "Suspended", Certain, []string{"kubectl patch cronjob/nightly"}},
