@@ -41,7 +41,7 @@ func whyCron(ctx context.Context, c *client.Client, name string, o Options) (Dia
 	l, err := c.Kube.CoreV1().Events(cron.Namespace).List(ctx, metav1.ListOptions{FieldSelector: "involvedObject.uid=" + w.UID})
 	if !g.failed("events", err) {
 		for i := range l.Items {
-			e.Events = append(e.Events, decodeEvent(&l.Items[i], w.KindName()))
+			e.Events = append(e.Events, fleet.DecodeEvent(&l.Items[i], w.KindName()))
 		}
 		slices.SortStableFunc(e.Events, func(a, b fleet.Event) int { return a.Last.Compare(b.Last) })
 	}

@@ -47,7 +47,7 @@ func (g *gatherer) readEvents(ctx context.Context, list []*Evidence) {
 	for _, e := range list {
 		for i := range all {
 			if object, ok := e.mine(&all[i]); ok {
-				e.Events = append(e.Events, decodeEvent(&all[i], object))
+				e.Events = append(e.Events, fleet.DecodeEvent(&all[i], object))
 			}
 		}
 		if len(e.Events) == 0 && g.now.Sub(e.Work.Created) > eventsLast {
@@ -145,22 +145,4 @@ func (e *Evidence) mine(ev *corev1.Event) (string, bool) {
 	}
 	// What makes the pods of a Deployment or JobSet is called after it.
 	return name, ev.Reason == "FailedCreate" && strings.HasPrefix(o.Name, e.Work.Name+"-") && o.Kind != e.Work.Kind
-}
-
-// decodeEvent reads an event of either API: the newer one keeps its times and counts in other fields.
-func decodeEvent(e *corev1.Event, object string) fleet.Event {
-	out := fleet.Event{
-		Last: e.LastTimestamp.Time, Count: max(e.Count, 1), Object: object, Type: e.Type, Reason: e.Reason, Message: e.Message,
-		From: cmp.Or(e.Source.Component, e.ReportingController),
-	}
-	if out.Last.IsZero() {
-		out.Last = e.EventTime.Time
-	}
-	if s := e.Series; s != nil {
-		out.Last, out.Count = s.LastObservedTime.Time, max(s.Count, out.Count)
-	}
-	if out.Last.IsZero() {
-		out.Last = e.CreationTimestamp.Time
-	}
-	return out
 }

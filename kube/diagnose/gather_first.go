@@ -130,3 +130,13 @@ func pages[L metav1.ListInterface](ctx context.Context, o metav1.ListOptions, as
 		}
 	}
 }
+
+// has says whether the server has an API group, and with which of the versions that this program knows.
+func (g *gatherer) has(group string, versions ...string) (string, bool) {
+	for _, v := range g.groups[group] {
+		if slices.Contains(versions, v) {
+			return v, true
+		}
+	}
+	return "", false
+}

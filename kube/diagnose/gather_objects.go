@@ -7,11 +7,9 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/kubectl-ml/kubectl-ml/kube/fleet"
 	"github.com/kubectl-ml/kubectl-ml/kube/job"
@@ -130,20 +128,11 @@ func (g *gatherer) readJobs(ctx context.Context, list []*Evidence) {
 
 // object reads an object of any kind.
 func (g *gatherer) object(ctx context.Context, ref fleet.Ref) (*unstructured.Unstructured, error) {
-	gv, err := schema.ParseGroupVersion(ref.APIVersion)
+	objects, err := fleet.ResourceOf(g.c, ref)
 	if err != nil {
 		return nil, err
 	}
-	l, err := g.c.Kube.Discovery().ServerResourcesForGroupVersion(ref.APIVersion)
-	if err != nil {
-		return nil, err
-	}
-	for _, r := range l.APIResources {
-		if r.Kind == ref.Kind && !strings.Contains(r.Name, "/") {
-			return g.c.Dynamic.Resource(gv.WithResource(r.Name)).Namespace(ref.Namespace).Get(ctx, ref.Name, metav1.GetOptions{})
-		}
-	}
-	return nil, apierrors.NewNotFound(schema.GroupResource{Group: gv.Group, Resource: strings.ToLower(ref.Kind)}, ref.Name)
+	return objects.Get(ctx, ref.Name, metav1.GetOptions{})
 }
 
 // templateOf is the pod template of a root where those of most kinds have it.

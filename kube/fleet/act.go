@@ -63,7 +63,7 @@ func Suspend(ctx context.Context, c *client.Client, w *Work, suspend bool, dryRu
 			return set, c.Explain(doing, err)
 		}
 	}
-	objects, err := resourceOf(c, w.Ref)
+	objects, err := ResourceOf(c, w.Ref)
 	if err != nil {
 		return Set{}, c.Explain(doing, err)
 	}
@@ -80,7 +80,7 @@ func Suspend(ctx context.Context, c *client.Client, w *Work, suspend bool, dryRu
 // Cancel deletes a piece of work and, in the background, all that belongs to it.
 func Cancel(ctx context.Context, c *client.Client, w *Work, dryRun []string) error {
 	doing := "delete " + w.KindName()
-	objects, err := resourceOf(c, w.Ref)
+	objects, err := ResourceOf(c, w.Ref)
 	if err != nil {
 		return c.Explain(doing, err)
 	}
@@ -98,7 +98,7 @@ func Scale(ctx context.Context, c *client.Client, w *Work, replicas int32, dryRu
 	if w.Final() {
 		return 0, fmt.Errorf("%s: it has ended already (%s)", doing, w.State)
 	}
-	objects, err := resourceOf(c, w.Ref)
+	objects, err := ResourceOf(c, w.Ref)
 	if err != nil {
 		return 0, c.Explain(doing, err)
 	}
@@ -188,8 +188,8 @@ func patch(ctx context.Context, objects dynamic.ResourceInterface, ref Ref, path
 	return err
 }
 
-// resourceOf asks the server which resource serves a kind.
-func resourceOf(c *client.Client, ref Ref) (dynamic.ResourceInterface, error) {
+// ResourceOf asks the server which resource serves a kind.
+func ResourceOf(c *client.Client, ref Ref) (dynamic.ResourceInterface, error) {
 	gv, err := schema.ParseGroupVersion(ref.APIVersion)
 	if err != nil {
 		return nil, err

@@ -139,7 +139,7 @@ func firstFailure(w *Work) (*Pod, bool) {
 }
 
 func readRoot(ctx context.Context, c *client.Client, ref Ref) (*unstructured.Unstructured, error) {
-	objects, err := resourceOf(c, ref)
+	objects, err := ResourceOf(c, ref)
 	if err != nil {
 		return nil, err
 	}
@@ -267,7 +267,7 @@ func events(ctx context.Context, c *client.Client, w *Work) ([]Event, error) {
 		}
 		for i := range list.Items {
 			if object, ok := about[string(list.Items[i].InvolvedObject.UID)]; ok {
-				out = append(out, decodeEvent(&list.Items[i], object))
+				out = append(out, DecodeEvent(&list.Items[i], object))
 			}
 		}
 		if o.Continue = list.Continue; o.Continue == "" {
@@ -278,8 +278,8 @@ func events(ctx context.Context, c *client.Client, w *Work) ([]Event, error) {
 	return out, nil
 }
 
-// decodeEvent reads an event of either API: the newer one keeps its times and counts in other fields.
-func decodeEvent(e *corev1.Event, object string) Event {
+// DecodeEvent reads an event of either API: the newer one keeps its times and counts in other fields.
+func DecodeEvent(e *corev1.Event, object string) Event {
 	out := Event{
 		Last: e.LastTimestamp.Time, Count: max(e.Count, 1), Object: object, Type: e.Type, Reason: e.Reason, Message: e.Message,
 		From: cmp.Or(e.Source.Component, e.ReportingController),
