@@ -72,7 +72,7 @@ func (e *e2e) diagnoses() {
 		{"gpus", "backoffLimit: 0", "restartPolicy: Never", `image: ` + image + `, resources: {limits: {nvidia.com/gpu: 64}}`, "TooLarge"},
 		{
 			"rank", "backoffLimit: 0, completions: 3, parallelism: 3, completionMode: Indexed", "restartPolicy: Never",
-			`image: ` + image + `, command: [sh, -c, "if [ $JOB_COMPLETION_INDEX = 2 ]; then sleep 1; python3 -c 'import nothing_like_this'; fi; sleep 20"]`, "Module",
+			`image: ` + image + `, command: [sh, -c, "if [ $JOB_COMPLETION_INDEX = 2 ]; then sleep 1; exec python3 -c 'import nothing_like_this'; fi; sleep 20"]`, "Module",
 		},
 		{"deadline", "backoffLimit: 0, activeDeadlineSeconds: 3", "restartPolicy: Never", `image: ` + image + `, command: [sleep, "60"]`, "Deadline"},
 		{"secret", "backoffLimit: 0", "restartPolicy: Never", `image: ` + image + `, envFrom: [{secretRef: {name: none}}]`, "Secret"},
