@@ -107,7 +107,7 @@ func (m *meter) keep(source *metrics.Source) {
 // note says what is missing and what to do about it, when held accelerators are not measured; nothing when all is well.
 func (m measurement) note(held int64) []string {
 	switch {
-	case held == 0:
+	case held == 0 || m.Where == "" && m.Err == nil: // nothing to measure, or nobody was asked
 		return nil
 	case errors.Is(m.Err, errUnheard):
 		return []string{"Requests only: " + m.Err.Error() + "\n  try again, or name another one with --prometheus"}

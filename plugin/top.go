@@ -232,10 +232,13 @@ func readFleet(ctx context.Context, c *client.Client, o fleet.Options) (*fleet.S
 		o.Namespace = c.Namespace
 		s, err = fleet.Read(ctx, c, o)
 	}
-	if err != nil {
+	switch {
+	case err != nil && o.Nodes: // of all that may not be read, the nodes matter
+		_, missing := fleet.NodeNames(ctx, c)
+		return nil, cmp.Or(missing, err)
+	case err != nil:
 		return nil, err
-	}
-	if o.Nodes {
+	case o.Nodes:
 		err = fleet.Unread(s.Problems, "nodes")
 	}
 	return s, err

@@ -13,8 +13,12 @@ import (
 	"github.com/kubectl-ml/kubectl-ml/views"
 )
 
-// topEvery is how often Prometheus is asked again, and ages are told anew.
-const topEvery = 15 * time.Second
+// topEvery is how often Prometheus is asked again, and ages are told anew; topLeast is the least time between two pages
+// that are printed one after the other.
+const (
+	topEvery = 15 * time.Second
+	topLeast = 2 * time.Second
+)
 
 // topState is all that a page is made of.
 type topState struct {
@@ -65,7 +69,8 @@ func readyFleet(ctx context.Context, c *client.Client, o fleet.Options) (*fleet.
 	return w, nil
 }
 
-// follow shows the state of a fleet whenever it changed, and after each answer of Prometheus, until ctx ends.
+// follow shows the state of a fleet after each answer of Prometheus, the first of which it awaits, and whenever it
+// changed, until ctx ends.
 func follow(ctx context.Context, w *fleet.Watcher, m *meter, show func(topState)) error {
 	answers := make(chan measurement)
 	go func() {
@@ -82,7 +87,15 @@ func follow(ctx context.Context, w *fleet.Watcher, m *meter, show func(topState)
 		}
 	}()
 	var s topState
+	select {
+	case s.measured = <-answers:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	for {
+		s.fleet = w.Snapshot()
+		s.since, s.lost, _ = w.Lost()
+		show(s)
 		select {
 		case s.measured = <-answers:
 		case <-w.Changed():
@@ -130,43 +143,64 @@ func (f *Factory) drawTop(ctx context.Context, o topOptions, work func(context.C
 	return interrupted(ctx, err)
 }
 
-// frame draws a state on a screen.
+// frame draws a state on a screen: what is below the list stays, the list is cut.
 func (o topOptions) frame(s topState) tui.Frame {
 	return func(width, height int, now time.Time) ([]views.Line, time.Duration) {
+		p, err := o.page(s.fleet, s.measured, now)
+		if err != nil {
+			return []views.Line{{views.Toned(clean(err.Error()), views.Bad)}}, 0
+		}
+		var foot []views.Line
+		if p.foot != nil {
+			foot = p.foot(views.LineOptions{Width: width})
+		}
+		for _, n := range p.notes {
+			first, _, _ := strings.Cut(n, "\n")
+			foot = append(foot, views.Line{views.Toned(views.Sanitize(first), views.Warn)})
+		}
+		if s.lost {
+			foot = append(foot, views.Lost(now.Sub(s.since)))
+		}
 		lo := views.LineOptions{Wide: o.Output.Format == "wide", NoHeaders: o.Output.NoHeaders, Width: width}
-		return o.lines(s, lo, height, now), topEvery
+		return views.Screen(p.table(), foot, lo, height), topEvery
 	}
 }
 
-// lines are a page within a height, 0 for all of it: what is below the list stays, the list is cut.
-func (o topOptions) lines(s topState, lo views.LineOptions, height int, now time.Time) []views.Line {
-	p, err := o.page(s.fleet, s.measured, now)
-	if err != nil {
-		return []views.Line{{views.Toned(clean(err.Error()), views.Bad)}}
-	}
-	var foot []views.Line
-	if p.foot != nil {
-		foot = p.foot(views.LineOptions{Width: lo.Width})
-	}
-	for _, n := range p.notes {
-		first, _, _ := strings.Cut(n, "\n")
-		foot = append(foot, views.Line{views.Toned(views.Sanitize(first), views.Warn)})
-	}
-	if s.lost {
-		foot = append(foot, views.Lost(now.Sub(s.since)))
-	}
-	return views.Screen(p.table(), foot, lo, height)
-}
-
-// topLog prints each page that differs from the last one.
+// topLog prints each page that differs from the last one, and says each note once.
 func (f *Factory) topLog(o topOptions) func(topState) {
 	var last []string
 	var at time.Time
-	return func(s topState) {
-		if at.Add(topEvery).After(f.Now()) && last != nil {
-			return // the next answer of Prometheus is near
+	said := map[string]bool{}
+	say := func(notes ...string) {
+		for _, n := range notes {
+			if !said[n] {
+				said[n] = true
+				f.say("%s", clean(n))
+			}
 		}
-		lines := o.lines(s, f.layout(o.Output), 0, f.Now())
+	}
+	return func(s topState) {
+		if s.lost {
+			say("the API server is away, trying again")
+			return
+		}
+		if said["the API server is away, trying again"] {
+			clear(said)
+			say("the API server is back")
+		}
+		if last != nil && f.Now().Before(at.Add(topLeast)) {
+			return // it shows with the next answer of Prometheus
+		}
+		p, err := o.page(s.fleet, s.measured, f.Now())
+		if err != nil {
+			say(err.Error())
+			return
+		}
+		say(p.notes...)
+		lines := p.table().Lines(f.layout(o.Output))
+		if p.foot != nil && !o.Output.NoHeaders {
+			lines = append(lines, p.foot(f.layout(output{}))...)
+		}
 		texts := make([]string, len(lines))
 		for i, l := range lines {
 			texts[i] = l.Text()
