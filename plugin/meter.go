@@ -38,10 +38,10 @@ type measurement struct {
 }
 
 // errUnheard says that Prometheus was not waited for any longer.
-var errUnheard = errors.New("Prometheus did not answer in time") //nolint:revive,staticcheck // it begins with a name
+var errUnheard = errors.New("Prometheus did not answer in time") //nolint:staticcheck // it begins with a name
 
 // errHalf says that it told of now only.
-var errHalf = errors.New("Prometheus is slow: BUSY is of this moment, where it else is a mean") //nolint:revive,staticcheck // it begins with a name
+var errHalf = errors.New("Prometheus is slow: BUSY is of this moment, where it else is a mean") //nolint:staticcheck // it begins with a name
 
 // lastWords is how long a question that was given up may take to say what it has.
 const lastWords = 200 * time.Millisecond

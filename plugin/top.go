@@ -49,7 +49,7 @@ mean over that time, is marked IDLE.`
   kubectl ml top jobs -A --sort-by -idle
   kubectl ml top nodes -o wide
   kubectl ml top users -A --by queue`
-	top.Args = func(c *cobra.Command, args []string) error {
+	top.Args = func(_ *cobra.Command, args []string) error {
 		if len(args) == 0 {
 			return nil
 		}
@@ -85,7 +85,7 @@ counts pods with GPUs. -l selects nodes.`
 		c.Example = `  kubectl ml top nodes
   kubectl ml top nodes -l nvidia.com/gpu.product=NVIDIA-H100-80GB-HBM3
   kubectl ml top nodes --sort-by -temp --no-headers`
-		c.Args = func(c *cobra.Command, args []string) error {
+		c.Args = func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return fmt.Errorf("top nodes lists them all; see one with: kubectl ml nodes %s", args[0])
 			}

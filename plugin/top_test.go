@@ -331,7 +331,7 @@ func TestTopAsksTheSameOfMany(t *testing.T) {
 	sandbox := kubetest.Open(t)
 	ns := sandbox.Namespace(t)
 	kube := kubernetes.NewForConfigOrDie(sandbox.Config(t))
-	make := func(from, to int) {
+	start := func(from, to int) {
 		for i := from; i < to; i++ {
 			j := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint("work-", i)}, Spec: batchv1.JobSpec{Template: corev1.PodTemplateSpec{
 				ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{"sandbox.kubectl-ml.dev/duration": "1h"}},
@@ -352,12 +352,12 @@ func TestTopAsksTheSameOfMany(t *testing.T) {
 		"users": call(runTop, topOptions{What: topUsers, By: "user", Output: asJSON, Prometheus: "http://127.0.0.1:1"}),
 		"list":  call(runNodes, nodesOptions{Output: asJSON, Prometheus: "http://127.0.0.1:1"}),
 	}
-	make(0, 1)
+	start(0, 1)
 	few := map[string]int{}
 	for name, do := range verbs {
 		few[name] = counted(t, sandbox, ns, do)
 	}
-	make(1, 8)
+	start(1, 8)
 	for name, do := range verbs {
 		n, others := counted(t, sandbox, ns, do), 0
 		if name == "nodes" || name == "list" {

@@ -212,7 +212,7 @@ func temperatureColumn[R any](c Column, of func(R) *metrics.Usage) ListColumn[R]
 }
 
 func hoursColumn[R any](hours func(R) float64) ListColumn[R] {
-	return numberColumn(Column{Name: "GPU-HOURS", Wide: true}, func(r R) *float64 { return new(hours(r)) }, func(v float64) string { return oneDecimal(v) })
+	return numberColumn(Column{Name: "GPU-HOURS", Wide: true}, func(r R) *float64 { return new(hours(r)) }, oneDecimal)
 }
 
 func idleColumn[R any](c Column, idle func(R) *int64) ListColumn[R] {
