@@ -42,15 +42,19 @@ func (o Options) choice() (choice, error) {
 	return choice{selector: selector, plain: o.Plain}, nil
 }
 
-// page is how many objects a request asks for.
-const page = 500
+// page is how many objects a request of a Watcher asks for, which is to take little memory. Read asks for more at once:
+// the server reads every page but the first from its store, and a page more is a way more over a slow line.
+const (
+	page      = 500
+	largePage = 2500
+)
 
 // answerWithin bounds a request for what is not Kubernetes' own: the webhook that converts a custom kind may be away, and
 // the server waits for it.
 const answerWithin = 20 * time.Second
 
 // Read reads a fleet once. The number of requests follows from the kinds that the cluster has and grows by a page for
-// every 500 objects of a kind, never by work. A kind that cannot be read becomes a Problem; it is an error only when
+// every 2,500 objects of a kind, never by work. A kind that cannot be read becomes a Problem; it is an error only when
 // nothing can be read at all.
 func Read(ctx context.Context, c *client.Client, o Options) (*Snapshot, error) {
 	want, err := o.choice()
@@ -234,7 +238,7 @@ type pageOf interface{ GetContinue() string }
 // list reads all pages of a resource. Each is decoded and forgotten before the next is asked for.
 func list[L pageOf, T any](ctx context.Context, r *reader, resource string, ask func(context.Context, metav1.ListOptions) (L, error), decode func(L) []T, put func(*parts, []T)) bool {
 	var out []T
-	o := metav1.ListOptions{Limit: page}
+	o := metav1.ListOptions{Limit: largePage}
 	for {
 		l, err := ask(ctx, o)
 		if apierrors.IsResourceExpired(err) && o.Continue != "" { // took too long: all at once then
