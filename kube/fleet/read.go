@@ -193,7 +193,8 @@ func (r *reader) second(ctx context.Context) {
 // are none to be had.
 func (r *reader) readOwners(ctx context.Context, asked map[schema.GroupVersionResource]bool) bool {
 	var tasks sync.WaitGroup
-	for _, owner := range r.parts.missing() {
+	missing, before := r.parts.missing(), len(r.parts.roots)
+	for _, owner := range missing {
 		gvr, found, ok := r.served.owner(owner)
 		if !ok || asked[gvr] {
 			continue
@@ -212,7 +213,6 @@ func (r *reader) readOwners(ctx context.Context, asked map[schema.GroupVersionRe
 			}, r.addRoots)
 		})
 	}
-	before := len(r.parts.roots)
 	tasks.Wait()
 	return len(r.parts.roots) > before
 }
