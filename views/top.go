@@ -24,7 +24,7 @@ func TopJobs(namespaces bool, now time.Time) List[*fleet.WorkUsage] {
 		textColumn(Column{Name: "TYPE", Min: 14, Drop: 8}, func(u row) string { return ShortProduct(u.Product) }),
 		countColumn(Column{Name: "GPUS", Drop: 2}, func(u row) int64 { return u.GPUs }),
 		countColumn(Column{Name: "HELD"}, func(u row) int64 { return u.Held }),
-		busyColumn(of),
+		busyColumn(of, func(u row) bool { return u.Held > 0 }),
 		memoryColumn(of),
 		powerColumn(of),
 		ListColumn[row]{Column{Name: "HELD-FOR", Right: true}, func(u row) Cell { return Text(heldFor(u.HeldSince, now)) }, func(u row) SortKey {
@@ -117,7 +117,7 @@ func TopNodes() List[*fleet.NodeUsage] {
 		countColumn(Column{Name: "TOTAL"}, func(u row) int64 { return u.Total }),
 		numberColumn(Column{Name: "HELD"}, func(u row) *float64 { return countOrNil(u.Held) }, plainCount),
 		freeColumn("FREE"),
-		busyColumn(of),
+		busyColumn(of, func(u row) bool { return u.Used > 0 }),
 		memoryColumn(of),
 		powerColumn(of),
 		temperatureColumn(Column{Name: "TEMP", Drop: 3}, of),
@@ -161,7 +161,7 @@ func TopUsers(by fleet.Owner) List[*fleet.OwnerUsage] {
 		textColumn(Column{Name: strings.ToUpper(string(by)), Min: 24}, func(u row) string { return u.Name }),
 		countColumn(Column{Name: "GPUS"}, func(u row) int64 { return u.GPUs }),
 		countColumn(Column{Name: "HELD"}, func(u row) int64 { return u.Held }),
-		busyColumn(of),
+		busyColumn(of, func(u row) bool { return u.Held > 0 }),
 		idleColumn(Column{Name: "IDLE"}, func(u row) *int64 { return u.Idle }),
 		memoryColumn(of),
 		powerColumn(of),
@@ -174,12 +174,13 @@ func TopUsers(by fleet.Owner) List[*fleet.OwnerUsage] {
 
 // The columns of usages, whoever uses.
 
-func busyColumn[R any](of func(R) *metrics.Usage) ListColumn[R] {
+// busyColumn warns of little use of what is held.
+func busyColumn[R any](of func(R) *metrics.Usage, holds func(R) bool) ListColumn[R] {
 	c := numberColumn(Column{Name: "BUSY"}, func(r R) *float64 { return of(r).Busy }, func(v float64) string { return Percent(v / 100) })
 	plain := c.Cell
 	c.Cell = func(r R) Cell {
 		cell := plain(r)
-		if v := of(r).Busy; v != nil && *v < idleBelow {
+		if v := of(r).Busy; v != nil && *v < idleBelow && holds(r) {
 			cell.Tone = Warn
 		}
 		return cell

@@ -237,3 +237,25 @@ func TestUsedOf(t *testing.T) {
 		}
 	}
 }
+
+// TestBusyTone: only what is held and does little is worth a warning.
+func TestBusyTone(t *testing.T) {
+	s, devices := busyFleet()
+	devices = append(devices, deviceSet("gpu-e", "", 0, 8, 0, 0, 80, 70)...)
+	want := map[string]Tone{"gpu-a": Plain, "gpu-e": Plain}
+	for _, u := range fleet.NodeUsages(s, devices) {
+		tone, ok := want[u.Name]
+		for _, c := range TopNodes() {
+			if got := c.Cell(u); ok && c.Name == "BUSY" && got.Tone != tone {
+				t.Errorf("%s is %s busy in tone %d", u.Name, got.Text, got.Tone)
+			}
+		}
+	}
+	for _, u := range fleet.WorkUsages(s.Works, devices, fleet.Idleness{}, jobsNow) {
+		for _, c := range TopJobs(false, jobsNow) {
+			if got := c.Cell(u); c.Name == "BUSY" && (got.Tone == Warn) != (got.Text == "2%") {
+				t.Errorf("%s is %s busy in tone %d", u.Work.Name, got.Text, got.Tone)
+			}
+		}
+	}
+}
