@@ -181,7 +181,7 @@ func TestMergedProgress(t *testing.T) {
 
 // A line for each change, and nothing for what only flows.
 func TestJobsLog(t *testing.T) {
-	b := newBench("")
+	b := newBench()
 	b.Now = func() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC) }
 	p := &jobsLog{f: b.Factory, shown: map[string]*views.JobRow{}}
 	look := func(works ...*fleet.Work) {
@@ -241,7 +241,7 @@ func TestJobsLogOfMachines(t *testing.T) {
 		"name": "job/train\njob/train\n",
 		"yaml": "apiVersion: kubectl-ml.dev/v1alpha1\n.*state: Pending\n.*---\n.*state: Deleted\n",
 	} {
-		b := newBench("")
+		b := newBench()
 		p := &jobsLog{f: b.Factory, o: jobsOptions{Output: output{Format: format}}, shown: map[string]*views.JobRow{}}
 		if format != "name" {
 			var err error

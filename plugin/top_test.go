@@ -260,7 +260,7 @@ func TestTopOnAScreen(t *testing.T) {
 
 // Without a terminal a page is printed when it differs, and not all the time.
 func TestTopLog(t *testing.T) {
-	b := newBench("")
+	b := newBench()
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	b.Now = func() time.Time { return now }
 	show := b.topLog(topOptions{What: topNodes})
@@ -293,7 +293,7 @@ func TestTopLog(t *testing.T) {
 // counted is the number of requests that a verb sends.
 func counted(t *testing.T, sandbox kubetest.Sandbox, ns string, do func(context.Context, *Factory) error) int {
 	t.Helper()
-	b := newBench("")
+	b := newBench()
 	*b.Config.KubeConfig, *b.Config.Namespace = sandbox.Kubeconfig, ns
 	var mu sync.Mutex
 	n := 0

@@ -45,9 +45,9 @@ type bench struct {
 	out, errOut bytes.Buffer
 }
 
-func newBench(stdin string) *bench {
+func newBench() *bench {
 	b := &bench{}
-	b.Factory = NewFactory(genericiooptions.IOStreams{In: strings.NewReader(stdin), Out: &b.out, ErrOut: &b.errOut}, func(string) string { return "" })
+	b.Factory = NewFactory(genericiooptions.IOStreams{In: strings.NewReader(""), Out: &b.out, ErrOut: &b.errOut}, func(string) string { return "" })
 	return b
 }
 
@@ -86,7 +86,7 @@ func TestVerbsWithoutACluster(t *testing.T) {
 		{"lint of nothing", call(runLint, lintOptions{File: "nowhere.yaml"}), 1, "", "^error: pipeline file nowhere.yaml not found"},
 		{"version", call(runVersion, versionOptions{Client: true}), 0, "^Client Version: v", ""},
 	} {
-		s.check(t, newBench(""))
+		s.check(t, newBench())
 	}
 }
 
@@ -129,7 +129,7 @@ func TestVerbsOnACluster(t *testing.T) {
 		{"resume", call(runResume, resumeOptions{Run: "p-b"}), ExitCancelled, "^run/p-b cancelled: cancelled by .*: a test\n$", "stage train Cancelled"},
 		{"delete", call(runDelete, deleteOptions{Names: []string{"p-a", "run/p-b", "pipeline/p"}, Yes: true}), 0, "configmap/mlpipeline-p deleted", ""},
 	} {
-		b := newBench("")
+		b := newBench()
 		*b.Config.KubeConfig, *b.Config.Namespace = sandbox.Kubeconfig, ns
 		s.check(t, b)
 	}
@@ -185,7 +185,7 @@ func TestHints(t *testing.T) {
 }
 
 func TestWhere(t *testing.T) {
-	b := newBench("")
+	b := newBench()
 	if got := b.where(); got != "" {
 		t.Errorf("without flags: %q", got)
 	}

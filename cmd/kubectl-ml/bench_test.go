@@ -121,7 +121,7 @@ func (b *bench) call(name string, args ...string) sample {
 	s := sample{wall: time.Since(start), requests: b.requests.Load() - before}
 	s.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		s.memory = int64(usage.Maxrss) * 1024 // kilobytes on Linux
+		s.memory = usage.Maxrss * 1024 // kilobytes on Linux
 	}
 	return s
 }

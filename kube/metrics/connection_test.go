@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -117,10 +118,10 @@ func TestStrangeServers(t *testing.T) {
 func TestStrangeServersBehindTheAPIServer(t *testing.T) {
 	kube := withService(t)
 	ns := kubetest.Open(t).Namespace(t)
-	server := serve(t, kube, ns)
+	answers := serve(t, kube, ns)
 	c, _ := connect(t, ns, "")
 	for what, s := range strange() {
-		server.Config.Handler = s.server
+		answers.Store(s.server)
 		want := s.via
 		if want == "" {
 			want = s.direct
@@ -129,9 +130,9 @@ func TestStrangeServersBehindTheAPIServer(t *testing.T) {
 	}
 }
 
-// serve makes a Service strange:80 in the namespace that leads to a server of the test. The API server proxies to pods
+// serve makes a Service strange:80 in the namespace that leads to a server of the test, and returns what answers there. The API server proxies to pods
 // only, so a pod of the host's network, on a node that is simulated, stands for it.
-func serve(t *testing.T, kube kubernetes.Interface, ns string) *httptest.Server {
+func serve(t *testing.T, kube kubernetes.Interface, ns string) *atomic.Value {
 	t.Helper()
 	node, err := kube.CoreV1().Nodes().Get(t.Context(), "control-plane", metav1.GetOptions{})
 	if err != nil {
@@ -148,7 +149,11 @@ func serve(t *testing.T, kube kubernetes.Interface, ns string) *httptest.Server 
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	var answers atomic.Value // an http.HandlerFunc; it changes while the server runs
+	answers.Store(say(200, jsonType, answer(`{"a":"b"} 1`)))
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answers.Load().(http.HandlerFunc)(w, r)
+	}))
 	_ = server.Listener.Close()
 	server.Listener = l
 	server.Start()
@@ -177,12 +182,11 @@ func serve(t *testing.T, kube kubernetes.Interface, ns string) *httptest.Server 
 		t.Fatal(err)
 	}
 	c, _ := connect(t, ns, "")
-	server.Config.Handler = say(200, jsonType, answer(`{"a":"b"} 1`))
 	until(t, func() error {
 		_, err := Find(t.Context(), c, Options{URL: ns + "/strange:80"})
 		return err
 	})
-	return server
+	return &answers
 }
 
 func TestCredentialsStayWhereTheyBelong(t *testing.T) {
