@@ -130,8 +130,8 @@ func TestStrangeServersBehindTheAPIServer(t *testing.T) {
 	}
 }
 
-// serve makes a Service strange:80 in the namespace that leads to a server of the test, and returns what answers there. The API server proxies to pods
-// only, so a pod of the host's network, on a node that is simulated, stands for it.
+// serve makes a Service strange:80 in the namespace that leads to a server of the test, and returns what answers there.
+// The API server proxies to pods only, so a pod of the host's network, on a node that is simulated, stands for it.
 func serve(t *testing.T, kube kubernetes.Interface, ns string) *atomic.Value {
 	t.Helper()
 	node, err := kube.CoreV1().Nodes().Get(t.Context(), "control-plane", metav1.GetOptions{})
