@@ -15,12 +15,14 @@ const (
 	LabelManagedBy = "app.kubernetes.io/managed-by"
 	ManagedBy      = "kubectl-ml"
 
-	// LabelKind tells the records apart: pipeline, source, run.
+	// LabelKind tells the records apart: pipeline, source, run, model, version, history.
 	LabelKind     = "kubectl-ml.dev/kind"
 	LabelPipeline = "kubectl-ml.dev/pipeline"
 	LabelRun      = "kubectl-ml.dev/run"
 	LabelStage    = "kubectl-ml.dev/stage"
 	LabelModel    = "kubectl-ml.dev/model"
+	// LabelVersion is the number of a model's version, in decimal digits.
+	LabelVersion = "kubectl-ml.dev/version"
 	// LabelChild is the index of a sweep's child, LabelAttempt the number of the attempt, from 1.
 	LabelChild   = "kubectl-ml.dev/child"
 	LabelAttempt = "kubectl-ml.dev/attempt"
@@ -40,6 +42,9 @@ const (
 	KindPipeline = "pipeline"
 	KindSource   = "source"
 	KindRun      = "run"
+	KindModel    = "model"
+	KindVersion  = "version"
+	KindHistory  = "history"
 )
 
 // Annotations.
@@ -56,6 +61,8 @@ const (
 	AnnotationSummary = "kubectl-ml.dev/summary"
 	// AnnotationManifestName is the name that a manifest's object had in its file.
 	AnnotationManifestName = "kubectl-ml.dev/manifest-name"
+	// AnnotationDigest is the sha256:<hex> of the artifact that a pod serves.
+	AnnotationDigest = "kubectl-ml.dev/digest"
 	// AnnotationHostfile lists the ranks of a pod's Job for mpirun, shown to it as /ml/hostfile.
 	AnnotationHostfile = "kubectl-ml.dev/hostfile"
 )
@@ -65,6 +72,9 @@ const (
 	PrefixPipeline = "mlpipeline-"
 	PrefixSource   = "mlsource-"
 	PrefixRun      = "mlrun-"
+	PrefixModel    = "mlmodel-"
+	PrefixVersion  = "mlversion-"
+	PrefixHistory  = "mlhistory-"
 )
 
 // Selector selects the objects that kubectl ml made with the given label pairs.
