@@ -83,6 +83,7 @@ Start with:  kubectl ml init house-prices && kubectl ml run`,
 		&cobra.Group{ID: groupRun, Title: "Run it:"},
 		&cobra.Group{ID: groupSee, Title: "See what happens:"},
 		&cobra.Group{ID: groupChange, Title: "Change it:"},
+		&cobra.Group{ID: groupModel, Title: "Keep models and serve them:"},
 	)
 	h := helper{f: f, verbs: f.verbs()}
 	root.SetHelpFunc(h.help)
@@ -102,9 +103,13 @@ const (
 	groupRun    = "run"
 	groupSee    = "see"
 	groupChange = "change"
+	groupModel  = "model"
 )
 
-func unknownVerb(c *cobra.Command, args []string) error {
+func unknownVerb(c *cobra.Command, args []string) error { return usage(c, onlyVerbs(c, args)) }
+
+// onlyVerbs takes none of the words that no subcommand of a group took.
+func onlyVerbs(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
@@ -112,7 +117,7 @@ func unknownVerb(c *cobra.Command, args []string) error {
 	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
 		msg += "; did you mean " + strings.Join(near, " or ") + "?"
 	}
-	return usage(c, errors.New(msg))
+	return errors.New(msg)
 }
 
 // wrapArgs makes errors in the number of arguments say where the help is, in all verbs alike.

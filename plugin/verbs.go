@@ -27,6 +27,7 @@ func (f *Factory) verbs() []*cobra.Command {
 		newNodesCmd(f, runNodes),
 		newSuspendCmd(f, runSuspendWork),
 		newScaleCmd(f, runScale),
+		newModelCmd(f),
 		newVersionCmd(f, runVersion),
 		newCompletionCmd(f),
 		newOptionsCmd(f),
