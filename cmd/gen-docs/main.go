@@ -105,7 +105,7 @@ type schemaNode struct {
 }
 
 // ownTypes are the types of the pipeline file that are not Kubernetes' own, in the order of reading.
-var ownTypes = []string{"Metadata", "Spec", "Workspace", "Template", "Stage", "Best", "Gate", "Deploy"}
+var ownTypes = []string{"Metadata", "Spec", "Workspace", "Template", "Pod", "Stage", "Topology", "Best", "Gate", "Deploy", "DeployStep", "DeployGate", "GateJob", "Serve", "ServeMetrics", "Autoscale"}
 
 func schemaPage() ([]byte, error) {
 	text, err := pipeline.Schema()

@@ -39,6 +39,8 @@ func wanted(t reflect.Type) string {
 	switch t {
 	case reflect.TypeFor[metav1.Duration]():
 		return "a duration such as 90s, 30m or 12h"
+	case reflect.TypeFor[Pause]():
+		return "a duration such as 10m, or approval"
 	case reflect.TypeFor[resource.Quantity]():
 		return "a quantity such as 500m, 2 or 10Gi"
 	case reflect.TypeFor[intstr.IntOrString]():

@@ -86,7 +86,16 @@ func planStage(p *Pipeline, s *Stage, global Params, over overrides, read func(s
 			return out, err
 		}
 		out.Object = object
+		if s.Deploy != nil {
+			out.Deploy = s.Deploy.over(p.Spec.Defaults.Pod)
+		}
 		return out, checkManifestStage(&out)
+	}
+	if s.Deploy != nil {
+		out.TTL = first(s.TTL, p.Spec.Defaults.TTL)
+		out.Children = []Child{{Params: global}}
+		out.Deploy = s.Deploy.over(p.Spec.Defaults.Pod)
+		return out, nil
 	}
 	out.Template = mergeTemplate(p.Spec.Defaults, s.Template)
 	base := mergedParams(global, s.Params, over.byStage[s.Name])

@@ -51,6 +51,7 @@ func generateSchema(t *testing.T) []byte {
 	}
 	choices(s.Definitions["Stage"], "framework", slices.Sorted(maps.Keys(launches)))
 	choices(s.Definitions["Stage"], "engine", []Engine{EngineJob, EngineJobSet})
+	choices(s.Definitions["Deploy"], "strategy", []Strategy{Rolling, BlueGreen, Canary})
 	out, err := json.MarshalIndent(s, "", " ")
 	if err != nil {
 		t.Fatal(err)
@@ -86,6 +87,8 @@ func mapType(t reflect.Type) *jsonschema.Schema {
 	switch t {
 	case reflect.TypeFor[metav1.Duration]():
 		return &jsonschema.Schema{Type: "string", Pattern: `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$`, Examples: []any{"90s", "30m", "12h"}}
+	case reflect.TypeFor[Pause]():
+		return &jsonschema.Schema{Type: "string", Pattern: `^(approval|([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+)$`, Examples: []any{"10m", "approval"}}
 	case reflect.TypeFor[resource.Quantity]():
 		return &jsonschema.Schema{OneOf: []*jsonschema.Schema{{Type: "string"}, {Type: "number"}}}
 	case reflect.TypeFor[intstr.IntOrString]():

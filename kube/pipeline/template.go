@@ -7,27 +7,34 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// mergeTemplate lays a stage over the defaults: single values replace, named lists merge by name,
-// node selectors and resources by key, tolerations and envFrom add up.
+// mergeTemplate lays a stage over the defaults.
 func mergeTemplate(defaults, stage Template) Template {
 	return Template{
-		Image:              orElse(stage.Image, defaults.Image),
-		ImagePullPolicy:    corev1.PullPolicy(orElse(string(stage.ImagePullPolicy), string(defaults.ImagePullPolicy))),
-		ImagePullSecrets:   mergeBy(defaults.ImagePullSecrets, stage.ImagePullSecrets, func(r corev1.LocalObjectReference) string { return r.Name }),
-		ServiceAccountName: orElse(stage.ServiceAccountName, defaults.ServiceAccountName),
-		WorkingDir:         orElse(stage.WorkingDir, defaults.WorkingDir),
-		Env:                mergeBy(defaults.Env, stage.Env, func(e corev1.EnvVar) string { return e.Name }),
-		EnvFrom:            slices.Concat(defaults.EnvFrom, stage.EnvFrom),
-		Resources:          mergeResources(defaults.Resources, stage.Resources),
-		Volumes:            mergeBy(defaults.Volumes, stage.Volumes, func(v corev1.Volume) string { return v.Name }),
-		VolumeMounts:       mergeBy(defaults.VolumeMounts, stage.VolumeMounts, func(m corev1.VolumeMount) string { return m.MountPath }),
-		NodeSelector:       merged(defaults.NodeSelector, stage.NodeSelector),
-		Tolerations:        slices.Concat(defaults.Tolerations, stage.Tolerations),
-		GPUs:               first(stage.GPUs, defaults.GPUs),
-		Timeout:            first(stage.Timeout, defaults.Timeout),
-		Queue:              orElse(stage.Queue, defaults.Queue),
-		Retries:            first(stage.Retries, defaults.Retries),
-		TTL:                first(stage.TTL, defaults.TTL),
+		Pod:     mergePod(defaults.Pod, stage.Pod),
+		Timeout: first(stage.Timeout, defaults.Timeout),
+		Queue:   orElse(stage.Queue, defaults.Queue),
+		Retries: first(stage.Retries, defaults.Retries),
+		TTL:     first(stage.TTL, defaults.TTL),
+	}
+}
+
+// mergePod lays one pod over another: single values replace, named lists merge by name,
+// node selectors and resources by key, tolerations and envFrom add up.
+func mergePod(defaults, own Pod) Pod {
+	return Pod{
+		Image:              orElse(own.Image, defaults.Image),
+		ImagePullPolicy:    corev1.PullPolicy(orElse(string(own.ImagePullPolicy), string(defaults.ImagePullPolicy))),
+		ImagePullSecrets:   mergeBy(defaults.ImagePullSecrets, own.ImagePullSecrets, func(r corev1.LocalObjectReference) string { return r.Name }),
+		ServiceAccountName: orElse(own.ServiceAccountName, defaults.ServiceAccountName),
+		WorkingDir:         orElse(own.WorkingDir, defaults.WorkingDir),
+		Env:                mergeBy(defaults.Env, own.Env, func(e corev1.EnvVar) string { return e.Name }),
+		EnvFrom:            slices.Concat(defaults.EnvFrom, own.EnvFrom),
+		Resources:          mergeResources(defaults.Resources, own.Resources),
+		Volumes:            mergeBy(defaults.Volumes, own.Volumes, func(v corev1.Volume) string { return v.Name }),
+		VolumeMounts:       mergeBy(defaults.VolumeMounts, own.VolumeMounts, func(m corev1.VolumeMount) string { return m.MountPath }),
+		NodeSelector:       merged(defaults.NodeSelector, own.NodeSelector),
+		Tolerations:        slices.Concat(defaults.Tolerations, own.Tolerations),
+		GPUs:               first(own.GPUs, defaults.GPUs),
 	}
 }
 

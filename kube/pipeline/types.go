@@ -66,6 +66,22 @@ type Workspace struct {
 
 // Template is what defaults and stages have in common.
 type Template struct {
+	Pod `json:",inline"`
+
+	// Timeout bounds the stage's Job (activeDeadlineSeconds), such as 90s, 30m or 12h.
+	Timeout *metav1.Duration `json:"timeout,omitempty"`
+	// Queue is the LocalQueue of Kueue that admits the stage's Jobs; they are created suspended and start when it has quota.
+	Queue string `json:"queue,omitempty"`
+	// Retries is how often a failed pod is tried again (backoffLimit); default 0. Of a distributed stage each rank is
+	// tried again that often, or with engine jobset all of them together.
+	// Losses by the infrastructure (eviction, preemption, a lost node) never count.
+	Retries *int32 `json:"retries,omitempty"`
+	// TTL removes the finished Job after that time, once its outcome is recorded; default: it stays.
+	TTL *metav1.Duration `json:"ttl,omitempty"`
+}
+
+// Pod is what the pod of a stage, a server or a gate runs in.
+type Pod struct {
 	// Image is REGISTRY/NAME:TAG; name a version or a digest, so that a run can be repeated.
 	Image string `json:"image,omitempty"`
 	// ImagePullPolicy is Always, IfNotPresent or Never; default: as Kubernetes has it, by the tag.
@@ -92,16 +108,6 @@ type Template struct {
 	Tolerations []corev1.Toleration `json:"tolerations,omitempty"`
 	// GPUs is a count, or a mapping of count, resource and product.
 	GPUs *GPUs `json:"gpus,omitempty"`
-	// Timeout bounds the stage's Job (activeDeadlineSeconds), such as 90s, 30m or 12h.
-	Timeout *metav1.Duration `json:"timeout,omitempty"`
-	// Queue is the LocalQueue of Kueue that admits the stage's Jobs; they are created suspended and start when it has quota.
-	Queue string `json:"queue,omitempty"`
-	// Retries is how often a failed pod is tried again (backoffLimit); default 0. Of a distributed stage each rank is
-	// tried again that often, or with engine jobset all of them together.
-	// Losses by the infrastructure (eviction, preemption, a lost node) never count.
-	Retries *int32 `json:"retries,omitempty"`
-	// TTL removes the finished Job after that time, once its outcome is recorded; default: it stays.
-	TTL *metav1.Duration `json:"ttl,omitempty"`
 }
 
 // GPUs is an accelerator request of a pod.
@@ -147,13 +153,14 @@ type Stage struct {
 	Best *Best `json:"best,omitempty"`
 	// Schedule makes the stage a plain CronJob when the pipeline is applied.
 	Schedule string `json:"schedule,omitempty"`
-	// Model is the name under which the stage's model is known; it labels the stage's objects.
+	// Model is the name under which the stage's model is known: when the stage has succeeded and its gates hold, the model
+	// that its result names is registered as the next version of it. It labels the stage's objects.
 	Model string `json:"model,omitempty"`
 	// Gates are conditions on the stage's results that must hold before the run goes on.
 	Gates []Gate `json:"gates,omitempty"`
 	// Manifest is a file, relative to the pipeline file, that holds one Job, CronJob or Deployment.
 	Manifest string `json:"manifest,omitempty"`
-	// Deploy rolls out a Deployment manifest and waits for it.
+	// Deploy rolls out a Deployment, of a manifest or one that serves a version of a model, and waits for it.
 	Deploy *Deploy `json:"deploy,omitempty"`
 	// Patch is merged (strategic merge) over the generated Job, or over the manifest's object, in Kubernetes' own types.
 	Patch json.RawMessage `json:"patch,omitempty"`
@@ -216,12 +223,4 @@ type Gate struct {
 	Max    *float64 `json:"max,omitempty"`
 	// Approval stops the run until a person approves; the text says what to look at.
 	Approval string `json:"approval,omitempty"`
-}
-
-// Deploy is a stage that rolls out a Deployment.
-type Deploy struct {
-	// Manifest is the file of the Deployment, relative to the pipeline file.
-	Manifest string `json:"manifest"`
-	// Strategy is how traffic moves to the new pods: rolling, as the Deployment's own strategy says.
-	Strategy string `json:"strategy,omitempty"`
 }

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 
-	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 )
 
@@ -27,10 +26,10 @@ func (v *validator) stage(at *path, i int) {
 		v.err(at.field("manifest"), "the stage has both manifest and deploy", "keep deploy, it names its own manifest")
 		return
 	case s.Deploy != nil:
-		v.deploy(at, s)
+		v.deploy(at, i)
 		return
 	case s.Manifest != "":
-		v.onlyManifest(at, "the manifest")
+		v.onlyManifest(at, "the manifest", "edit the manifest, or use patch")
 		v.patchIsMapping(at.field("patch"))
 		return
 	}
@@ -145,22 +144,8 @@ func (v *validator) gates(at *path, s *Stage) {
 	}
 }
 
-func (v *validator) deploy(at *path, s *Stage) {
-	here := at.field("deploy")
-	v.onlyManifest(at, "the Deployment")
-	if s.Deploy.Manifest == "" {
-		v.err(here.field("manifest"), "is missing", "name the file of the Deployment, relative to the pipeline file")
-	}
-	if s.Deploy.Strategy != "" && s.Deploy.Strategy != "rolling" {
-		v.err(here.field("strategy"), strconv.Quote(s.Deploy.Strategy)+" is not supported", "write rolling, or leave it out: the Deployment's own strategy holds")
-	}
-	if len(s.Patch) > 0 {
-		v.patch(at.field("patch"), reflect.TypeFor[appsv1.Deployment]())
-	}
-}
-
 // onlyManifest reports the fields that a stage made of a manifest has no use for.
-func (v *validator) onlyManifest(at *path, what string) {
+func (v *validator) onlyManifest(at *path, what, fix string) {
 	n, _, _, exact := v.find(at)
 	if !exact || n.shape != mapping {
 		return
@@ -171,7 +156,7 @@ func (v *validator) onlyManifest(at *path, what string) {
 			continue
 		}
 		if _, known := v.types.fieldsOf(reflect.TypeFor[Stage]())[f.key]; known {
-			v.err(at.field(f.key), f.key+" has no effect here: the stage is made of "+what+" as it is", "edit "+what+", or use patch")
+			v.err(at.field(f.key), f.key+" has no effect here: the stage is made of "+what+" as it is", fix)
 		}
 	}
 }

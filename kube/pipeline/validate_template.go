@@ -16,6 +16,29 @@ var imagePattern = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9.-]*(:[0-9]+)?(/[a-
 
 // template checks what defaults and stages have in common; defaults are nil for the defaults themselves.
 func (v *validator) template(at *path, t, defaults *Template) {
+	if defaults == nil {
+		v.pod(at, &t.Pod, nil)
+	} else {
+		v.pod(at, &t.Pod, &defaults.Pod)
+	}
+	v.queue(at.field("queue"), t.Queue)
+	if t.Timeout != nil && t.Timeout.Duration <= 0 {
+		v.err(at.field("timeout"), "must be more than 0", "write a duration such as 30m, or remove the line")
+	}
+	if t.Retries != nil && *t.Retries < 0 {
+		v.err(at.field("retries"), "must not be negative", "write 0 for no retries")
+	}
+	if t.TTL != nil && t.TTL.Duration < 0 {
+		v.err(at.field("ttl"), "must not be negative", "write a duration such as 24h, or remove the line")
+	}
+	// Both end in Kubernetes' own seconds, of 64 and 32 bits.
+	if t.TTL != nil && t.TTL.Seconds() > 1<<31-1 {
+		v.err(at.field("ttl"), "is more than 68 years", "remove the line to keep the Job")
+	}
+}
+
+// pod checks what runs in a pod; defaults are nil for the defaults themselves.
+func (v *validator) pod(at *path, t, defaults *Pod) {
 	v.image(at.field("image"), t.Image)
 	v.oneOf(at.field("imagePullPolicy"), string(t.ImagePullPolicy), []string{string(corev1.PullAlways), string(corev1.PullIfNotPresent), string(corev1.PullNever)})
 	for i, ref := range t.ImagePullSecrets {
@@ -33,20 +56,6 @@ func (v *validator) template(at *path, t, defaults *Template) {
 	v.nodeSelector(at.field("nodeSelector"), t.NodeSelector)
 	v.tolerations(at.field("tolerations"), t.Tolerations)
 	v.gpus(at.field("gpus"), t)
-	v.queue(at.field("queue"), t.Queue)
-	if t.Timeout != nil && t.Timeout.Duration <= 0 {
-		v.err(at.field("timeout"), "must be more than 0", "write a duration such as 30m, or remove the line")
-	}
-	if t.Retries != nil && *t.Retries < 0 {
-		v.err(at.field("retries"), "must not be negative", "write 0 for no retries")
-	}
-	if t.TTL != nil && t.TTL.Duration < 0 {
-		v.err(at.field("ttl"), "must not be negative", "write a duration such as 24h, or remove the line")
-	}
-	// Both end in Kubernetes' own seconds, of 64 and 32 bits.
-	if t.TTL != nil && t.TTL.Seconds() > 1<<31-1 {
-		v.err(at.field("ttl"), "is more than 68 years", "remove the line to keep the Job")
-	}
 }
 
 func (v *validator) image(at *path, image string) {
@@ -79,7 +88,7 @@ func (v *validator) objectName(at *path, name string) {
 	}
 }
 
-func (v *validator) env(at *path, t *Template) {
+func (v *validator) env(at *path, t *Pod) {
 	seen := map[string]bool{}
 	for i, e := range t.Env {
 		here := at.field("env").at(i)
@@ -121,7 +130,7 @@ func (v *validator) oneSource(at *path, union any, example string) {
 	}
 }
 
-func (v *validator) resources(at *path, t *Template) {
+func (v *validator) resources(at *path, t *Pod) {
 	for _, part := range []struct {
 		name string
 		list corev1.ResourceList
@@ -149,7 +158,7 @@ func knownResource(name string) bool {
 	return slices.Contains([]string{"cpu", "memory", "ephemeral-storage"}, name) || strings.HasPrefix(name, "hugepages-")
 }
 
-func (v *validator) volumes(at *path, t, defaults *Template) {
+func (v *validator) volumes(at *path, t, defaults *Pod) {
 	known := map[string]bool{workspaceVolume: v.p.Spec.Workspace != nil}
 	if defaults != nil {
 		for _, volume := range defaults.Volumes {
@@ -229,7 +238,7 @@ func (v *validator) tolerations(at *path, ts []corev1.Toleration) {
 	}
 }
 
-func (v *validator) gpus(at *path, t *Template) {
+func (v *validator) gpus(at *path, t *Pod) {
 	g := t.GPUs
 	if g == nil {
 		return

@@ -48,7 +48,7 @@ func validateCases() []fileCase {
 		{"manifest and command", head + "  stages: [{name: a, manifest: j.yaml, command: [x], gpus: 1}]\n", []string{"spec.stages[0].command: command has no effect here: the stage is made of the manifest as it is (edit the manifest, or use patch)", "spec.stages[0].gpus: gpus has no effect"}},
 		{"manifest and deploy", head + "  stages: [{name: a, manifest: j.yaml, deploy: {manifest: d.yaml}}]\n", []string{"the stage has both manifest and deploy"}},
 		{"deploy without manifest", head + "  stages: [{name: a, deploy: {strategy: rolling}}]\n", []string{"spec.stages[0].deploy.manifest: is missing"}},
-		{"deploy strategy", head + "  stages: [{name: a, deploy: {manifest: d.yaml, strategy: canary}}]\n", []string{`"canary" is not supported (write rolling, or leave it out`}},
+		{"deploy strategy", head + "  stages: [{name: a, deploy: {manifest: d.yaml, strategy: canary}}]\n", []string{"canary is for a version of a model, the stage names none (add model: NAME"}},
 		{"deploy with a metric gate", head + "  stages: [{name: a, deploy: {manifest: d.yaml}, gates: [{metric: x, min: 1}]}]\n", []string{"a Deployment leaves no metrics to judge"}},
 		{"empty command", stage("    command: []\n"), []string{"spec.stages[0].command: is empty"}},
 		{"sweep without best", stage("    sweep: {lr: [1, 2]}\n"), []string{"spec.stages[0].best: is missing: later stages see one child of a sweep"}},

@@ -194,6 +194,10 @@ func (c *checker) checkSpecial(n *node, t reflect.Type, at *path, r rules) bool 
 		}
 	case reflect.TypeFor[Sweep]():
 		c.checkSweep(n, t, at)
+	case reflect.TypeFor[Pause]():
+		if n.shape != str || n.text != pauseApproval {
+			c.checkDuration(n, t, at)
+		}
 	default:
 		return false
 	}
