@@ -33,6 +33,9 @@ const (
 	// LabelDriver marks the Jobs and CronJobs that advance runs from inside the cluster; its value is "true".
 	LabelDriver = "kubectl-ml.dev/driver"
 
+	// LabelSide tells the Deployments and pods of a rollout apart: stable, canary, blue or green.
+	LabelSide = "kubectl-ml.dev/side"
+
 	// LabelQueue is Kueue's own label of the LocalQueue through which a Job is admitted.
 	LabelQueue = "kueue.x-k8s.io/queue-name"
 )
@@ -63,6 +66,9 @@ const (
 	AnnotationManifestName = "kubectl-ml.dev/manifest-name"
 	// AnnotationDigest is the sha256:<hex> of the artifact that a pod serves.
 	AnnotationDigest = "kubectl-ml.dev/digest"
+	// AnnotationRollout is the JSON of a rollout, on the Deployment or the Service that it changes; on a pod template it is
+	// the ID of the rollout that made the template.
+	AnnotationRollout = "kubectl-ml.dev/rollout"
 	// AnnotationHostfile lists the ranks of a pod's Job for mpirun, shown to it as /ml/hostfile.
 	AnnotationHostfile = "kubectl-ml.dev/hostfile"
 )
