@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/fvbommel/sortorder"
 )
 
 // List is the columns of a list of things of one kind: how they are laid out, what stands in them, and how they sort.
@@ -53,7 +55,7 @@ func (l List[R]) Sort(rows []R, by string) error {
 			}
 			return 1
 		}
-		return sign * cmp.Or(cmp.Compare(x.Number, y.Number), cmp.Compare(x.Text, y.Text))
+		return sign * cmp.Or(cmp.Compare(x.Number, y.Number), sortorder.NaturalCompare(x.Text, y.Text))
 	})
 	return nil
 }

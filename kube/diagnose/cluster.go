@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fvbommel/sortorder"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	resourcehelper "k8s.io/component-helpers/resource"
@@ -38,7 +39,7 @@ func NewCluster(nodes []corev1.Node) *Cluster {
 	for i := range nodes {
 		c.Nodes = append(c.Nodes, &nodes[i])
 	}
-	slices.SortFunc(c.Nodes, func(a, b *corev1.Node) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(c.Nodes, func(a, b *corev1.Node) int { return sortorder.NaturalCompare(a.Name, b.Name) })
 	return c
 }
 
@@ -100,7 +101,7 @@ func (c *Cluster) holders(node string) []Holder {
 		out = append(out, h)
 	}
 	slices.SortFunc(out, func(a, b Holder) int {
-		return cmp.Or(cmp.Compare(b.GPUs, a.GPUs), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+		return cmp.Or(cmp.Compare(b.GPUs, a.GPUs), cmp.Compare(a.Namespace, b.Namespace), sortorder.NaturalCompare(a.Name, b.Name))
 	})
 	return out
 }

@@ -13,6 +13,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/kubectl-ml/kubectl-ml/kube"
 )
 
 // readKueue gives works that name a queue, or wait at Kueue's gate, what Kueue says of them.
@@ -20,9 +22,9 @@ func (g *gatherer) readKueue(ctx context.Context, list []*Evidence) {
 	version, installed := g.has(groupKueue, "v1beta2", "v1beta1")
 	var needing []*Evidence
 	for _, e := range list {
-		queue := e.Work.Labels[labelQueue]
+		queue := e.Work.Labels[kube.LabelQueue]
 		for _, p := range e.Pods {
-			queue = cmp.Or(queue, p.Labels[labelQueue])
+			queue = cmp.Or(queue, p.Labels[kube.LabelQueue])
 		}
 		if held := installed && e.queued() && !e.Work.Final(); queue == "" && !held {
 			continue

@@ -10,7 +10,6 @@ import (
 
 // Names of Kueue.
 const (
-	labelQueue        = "kueue.x-k8s.io/queue-name"
 	labelJobUID       = "kueue.x-k8s.io/job-uid"
 	gateKueue         = "kueue.x-k8s.io/admission"
 	gateKueueTopology = "kueue.x-k8s.io/topology"

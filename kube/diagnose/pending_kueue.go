@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/kubectl-ml/kubectl-ml/kube"
 )
 
 // queued says whether the work waits for somebody to let it start, rather than for a node.
@@ -51,7 +53,7 @@ func noQueue(e *Evidence, k *Kueue) (Cause, bool) {
 	}
 	c := cause(Certain, "QueueNotFound", fmt.Sprintf("queue %s does not exist in namespace %s", k.Queue, e.Work.Namespace)).because(have).because(k.reserved(e))
 	if len(k.Queues) > 0 {
-		c = c.cure("name a queue that exists", fmt.Sprintf("kubectl label %s %s=%s --overwrite", e.Work.KindName(), labelQueue, k.Queues[0]))
+		c = c.cure("name a queue that exists", fmt.Sprintf("kubectl label %s %s=%s --overwrite", e.Work.KindName(), kube.LabelQueue, k.Queues[0]))
 	}
 	return c.cure("have the queue made", "kubectl get localqueues"), true
 }
@@ -163,7 +165,7 @@ func noQuota(e *Evidence, k *Kueue) (Cause, bool) {
 	if w.RequeueAt.After(e.Now) {
 		out = out.because(fmt.Sprintf("it was put back into the queue %s and is tried again in %s", count(w.RequeueCount, "time", "times"), age(w.RequeueAt.Sub(e.Now))))
 	}
-	return out.cure("wait for its turn; see who is in the queue", "kubectl ml jobs -A -l "+labelQueue+"="+cmp.Or(w.Queue, k.Queue)), true
+	return out.cure("wait for its turn; see who is in the queue", "kubectl ml jobs -A -l "+kube.LabelQueue+"="+cmp.Or(w.Queue, k.Queue)), true
 }
 
 // place is the position in words, from 1.

@@ -126,7 +126,7 @@ func nodesOf(nodes []*Node, cs claims, unseen bool, pods ...[]*Pod) []*Node {
 		}
 		out = append(out, &full)
 	}
-	slices.SortFunc(out, func(a, b *Node) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(out, compareNodes)
 	return out
 }
 

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/fvbommel/sortorder"
 )
 
 // at are the values at a dotted path below v; a * stands for every value of a map (by key) or item of a list. An empty
@@ -154,7 +156,7 @@ func key(namespace, name string) string { return namespace + "/" + name }
 
 // byName orders refs by namespace, name and kind.
 func byName(a, b Ref) int {
-	return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.UID, b.UID))
+	return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), sortorder.NaturalCompare(a.Name, b.Name), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.UID, b.UID))
 }
 
 // KindName is the ref as KIND/NAME.

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/fvbommel/sortorder"
+
 	"github.com/kubectl-ml/kubectl-ml/kube"
 	"github.com/kubectl-ml/kubectl-ml/kube/metrics"
 )
@@ -200,7 +202,7 @@ func OwnerUsages(works []*WorkUsage, by Owner) []*OwnerUsage {
 		o.Usage = metrics.UsageOf(o.devices)
 	}
 	slices.SortFunc(out, func(a, b *OwnerUsage) int {
-		return cmp.Or(cmp.Compare(b.Held, a.Held), cmp.Compare(b.GPUs, a.GPUs), cmp.Compare(a.Name, b.Name))
+		return cmp.Or(cmp.Compare(b.Held, a.Held), cmp.Compare(b.GPUs, a.GPUs), sortorder.NaturalCompare(a.Name, b.Name))
 	})
 	return out
 }

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/fvbommel/sortorder"
 	"k8s.io/apimachinery/pkg/labels"
 )
 
@@ -94,7 +95,8 @@ func (g *grouping) bind(p *Pod) {
 
 func compareWorks(a, b *Work) int { return byName(a.Ref, b.Ref) }
 
-func compareNodes(a, b *Node) int { return cmp.Compare(a.Name, b.Name) }
+// compareNodes puts gpu-2 before gpu-10.
+func compareNodes(a, b *Node) int { return sortorder.NaturalCompare(a.Name, b.Name) }
 
 // touched are the trees and nodes that changes have to do with.
 type touched struct{ trees, nodes map[string]bool }
