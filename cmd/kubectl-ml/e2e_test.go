@@ -49,13 +49,15 @@ func TestE2E(t *testing.T) {
 
 // e2e is one end-to-end session.
 type e2e struct {
-	t          *testing.T
-	dir        string
-	file       string
-	kubectl    string
-	env        []string
-	rows       []row
-	lastRun    string
+	t       *testing.T
+	dir     string
+	file    string
+	kubectl string
+	env     []string
+	rows    []row
+	lastRun string
+	// seen are the runs that were there when the step began.
+	seen       map[string]bool
 	background []*exec.Cmd
 }
 
@@ -111,6 +113,10 @@ func (e *e2e) step(name, what string, do func()) {
 	e.t.Helper()
 	if ok, err := regexp.MatchString(os.Getenv("E2E_STEPS"), name); err != nil || !ok {
 		return
+	}
+	e.seen = map[string]bool{}
+	for _, run := range e.runs() {
+		e.seen[run] = true
 	}
 	start := time.Now()
 	r := row{name: name, what: what, outcome: "FAILED"}
@@ -249,24 +255,36 @@ func (e *e2e) awaitTraining(name, state string) runJSON {
 	return runJSON{}
 }
 
-// newest is the name of the newest run, which must differ from the one seen before.
+// newest waits for a run that was not there when the step began, and that the step does not know yet.
 func (e *e2e) newest() string {
 	e.t.Helper()
 	deadline := time.Now().Add(stageLimit)
 	for time.Now().Before(deadline) {
-		r := e.ok("runs", "-o", "json")
-		var list struct{ Items []runJSON }
-		if err := json.Unmarshal([]byte(r.stdout), &list); err != nil {
-			e.t.Fatal(err)
-		}
-		if len(list.Items) > 0 && list.Items[0].Metadata.Name != e.lastRun {
-			e.lastRun = list.Items[0].Metadata.Name
-			return e.lastRun
+		for _, name := range e.runs() {
+			if name != e.lastRun && !e.seen[name] {
+				e.seen[name], e.lastRun = true, name
+				return name
+			}
 		}
 		time.Sleep(500 * time.Millisecond)
 	}
 	e.t.Fatal("no new run appeared")
 	return ""
+}
+
+// runs are the names of all runs, newest first.
+func (e *e2e) runs() []string {
+	e.t.Helper()
+	r := e.ok("runs", "-o", "json")
+	var list struct{ Items []runJSON }
+	if err := json.Unmarshal([]byte(r.stdout), &list); err != nil {
+		e.t.Fatal(err)
+	}
+	names := make([]string, len(list.Items))
+	for i, r := range list.Items {
+		names[i] = r.Metadata.Name
+	}
+	return names
 }
 
 func (e *e2e) must(ok bool, format string, args ...any) {
