@@ -283,8 +283,5 @@ func jobItem(r *views.JobRow) item {
 	return workItem(r.Work, fact)
 }
 
-// Times that a list waits: for Prometheus after everything else was read, and for the logs.
-const (
-	usageGrace = time.Second
-	logsTime   = 1500 * time.Millisecond
-)
+// logsTime is how long a list waits for logs.
+const logsTime = 1500 * time.Millisecond

@@ -40,17 +40,12 @@ func (m more) rows(works []*fleet.Work, now time.Time) []*views.JobRow {
 	return rows
 }
 
-// errSlow says that Prometheus was not waited for any longer.
-var errSlow = errors.New("no answer from Prometheus in time")
-
-// askUsage asks Prometheus for the accelerators while the caller reads other things; nil when they are not wanted.
-func (f *Factory) askUsage(ctx context.Context, c *client.Client, o jobsOptions) <-chan measurement {
+// askUsage asks Prometheus for the accelerators while the caller reads other things, when they are wanted.
+func (f *Factory) askUsage(ctx context.Context, c *client.Client, o jobsOptions) func() measurement {
 	if !o.details() {
-		return nil
+		return func() measurement { return measurement{} }
 	}
-	out := make(chan measurement, 1)
-	go func() { out <- f.meter(c, o.Prometheus, o.fleet(c).Namespace, 0).measure(ctx) }()
-	return out
+	return f.meter(c, o.Prometheus, o.fleet(c).Namespace, 0).ask(ctx)
 }
 
 // prometheus finds the Prometheus that a flag or the environment names, else one that is there.
@@ -59,25 +54,16 @@ func (f *Factory) prometheus(ctx context.Context, c *client.Client, where string
 }
 
 // moreOf reads the ends of logs while Prometheus answers. Neither is waited for longer than a person would.
-func (f *Factory) moreOf(ctx context.Context, c *client.Client, o jobsOptions, works []*fleet.Work, usage <-chan measurement) more {
+func (f *Factory) moreOf(ctx context.Context, c *client.Client, o jobsOptions, works []*fleet.Work, usage func() measurement) more {
 	if !o.details() || len(works) == 0 {
 		return more{}
 	}
-	grace := time.NewTimer(usageGrace)
-	defer grace.Stop()
 	logs := make(chan map[string]*job.Progress, 1)
 	go func() { logs <- fleet.Progress(ctx, c, works, logsTime) }()
-	var m more
-	select {
-	case a := <-usage:
-		m.usage, m.usageErr = metrics.ByPod(a.Devices), a.Err
-		if len(a.Devices) == 0 && a.Err == nil {
-			m.usageErr = errors.New("Prometheus " + a.Where + " knows no accelerators: is an exporter such as dcgm-exporter scraped?")
-		}
-	case <-grace.C:
-		m.usageErr = errSlow
-	case <-ctx.Done():
+	a := usage()
+	m := more{usage: metrics.ByPod(a.Devices), usageErr: a.Err, progress: <-logs}
+	if len(a.Devices) == 0 && a.Err == nil {
+		m.usageErr = errors.New("Prometheus " + a.Where + " knows no accelerators: is an exporter such as dcgm-exporter scraped?")
 	}
-	m.progress = <-logs
 	return m
 }
