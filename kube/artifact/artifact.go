@@ -206,6 +206,10 @@ func storeOf(ctx context.Context, c *client.Client, l location, item Item, o Opt
 		return newWebStore(l, creds, o)
 	case "inline":
 		return &inlineStore{name: l.path, uri: l.raw, bytes: item.Inline}, nil
+	case "s3":
+		return newS3Store(l, creds, o)
+	case "oci":
+		return newOCIStore(l, creds, o)
 	}
 	_ = m
 	return nil, fmt.Errorf("%s:// is not known", l.scheme)

@@ -223,3 +223,6 @@ func passes(err error) bool {
 func newHash() hash.Hash { return sha256.New() }
 
 func digestOf(h hash.Hash) string { return "sha256:" + hex.EncodeToString(h.Sum(nil)) }
+
+// Close ends the stream.
+func (s *stream) Close() error { s.stop(); return nil }
