@@ -70,6 +70,8 @@ type Result struct {
 	Data map[string]any `json:"data,omitempty"`
 	// Outputs are further values for later stages.
 	Outputs map[string]any `json:"outputs,omitempty"`
+	// Registered is the version as which the model was registered, MODEL:N. The registry gives it, not the stage.
+	Registered string `json:"-"`
 }
 
 // Artifact locates and identifies a model file.

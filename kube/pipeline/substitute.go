@@ -10,7 +10,8 @@ import (
 )
 
 // A reference stands in a text as $(params.x), $(stages.train.metrics.rmse), $(stages.train.outputs.k),
-// $(stages.train.data.k), $(stages.train.model.uri|digest|size|format), $(run.name) or $(pipeline.name).
+// $(stages.train.data.k), $(stages.train.model.uri|digest|size|format), of a stage that registers its model also
+// $(stages.train.model.version|ref), $(run.name) or $(pipeline.name).
 // $$(params.x) is the text $(params.x); every other $(NAME) is left to Kubernetes.
 
 // reference is the inside of $(...), taken apart.
@@ -48,14 +49,19 @@ func parseReference(s string) (reference, bool, error) {
 		}
 		r.stage, r.part, r.key = parts[0], parts[1], parts[2]
 		switch {
-		case r.part == "model" && !slices.Contains([]string{"uri", "digest", "size", "format"}, r.key):
-			return r, true, fmt.Errorf("$(%s) is unknown: a model has uri, digest, size and format", s)
+		case r.part == "model" && !slices.Contains([]string{"uri", "digest", "size", "format", "version", "ref"}, r.key):
+			return r, true, fmt.Errorf("$(%s) is unknown: a model has uri, digest, size and format, and when it is registered version and ref", s)
 		case !slices.Contains([]string{"metrics", "outputs", "data", "model"}, r.part):
 			return r, true, fmt.Errorf("$(%s) is unknown: a stage has metrics, outputs, data and model", s)
 		}
 		return r, true, nil
 	}
 	return reference{}, false, nil
+}
+
+// registered says whether the reference is to what registration makes of a stage's model.
+func (r reference) registered() bool {
+	return r.root == "stages" && r.part == "model" && (r.key == "version" || r.key == "ref")
 }
 
 // dialect is who reads a text after us.
@@ -233,7 +239,13 @@ func lookup(r reference, result Result) (any, error) {
 	if result.Model == nil {
 		return nil, missing(nil)
 	}
+	if r.registered() && result.Registered == "" {
+		return nil, fmt.Errorf("$(%s): the model of stage %s was not registered", r.text, r.stage)
+	}
 	values := map[string]any{"uri": result.Model.URI}
+	if _, version, sep := splitModel(result.Registered); sep == ':' {
+		values["ref"], values["version"] = result.Registered, version
+	}
 	if result.Model.Digest != "" {
 		values["digest"] = result.Model.Digest
 	}
@@ -334,4 +346,16 @@ func (sc scope) fillTree(field string, v any) (any, error) {
 		}
 	}
 	return v, nil
+}
+
+// ResolvedParams are the parameters that one child of a stage was given, with the references in them replaced.
+func ResolvedParams(plan *Plan, run RunRef, stage string, child int, results map[string]Result) (Params, error) {
+	s, err := plan.mustHave(stage)
+	if err != nil {
+		return nil, err
+	}
+	if child < 0 || child >= len(s.Children) {
+		return nil, fmt.Errorf("stage %s has no child %d, it has %d", stage, child, len(s.Children))
+	}
+	return scope{stage: stage, run: run.Name, pipeline: plan.Pipeline, params: s.Children[child].Params, results: results}.resolved()
 }

@@ -41,7 +41,9 @@ func (v *validator) deploy(at *path, i int) {
 		v.err(here.field("serve"), "the stage has both manifest and serve", "keep one of the two")
 	}
 	if d.Name != "" {
-		v.serviceName(here.field("name"), d.Name)
+		v.deploymentName(here.field("name"), d.Name, "use lower-case letters, digits and -, beginning with a letter")
+	} else if name, _, _ := splitModel(d.Model); d.Serve != nil && dnsLabel(name, maxName) == "" {
+		v.deploymentName(here.field("model"), name, "add name, beginning with a letter")
 	}
 	if d.Model == "" {
 		v.withoutModel(here, d)
@@ -262,9 +264,15 @@ func (v *validator) modelPath(at *path, s *Serve) {
 	}
 }
 
-// serviceName checks the name of what a Service is named after.
-func (v *validator) serviceName(at *path, name string) {
-	if len(validation.IsDNS1035Label(name)) > 0 {
-		v.err(at, strconv.Quote(name)+" is not the name of a Service", "use lower-case letters, digits and -, beginning with a letter")
+// maxDeployment leaves room for what tells the sides of a rollout apart in the names of Services.
+const maxDeployment = validation.DNS1123LabelMaxLength - len("-canary")
+
+// deploymentName checks the name of a Deployment that a Service is named after.
+func (v *validator) deploymentName(at *path, name, fix string) {
+	switch {
+	case len(validation.IsDNS1035Label(name)) > 0:
+		v.err(at, strconv.Quote(name)+" cannot name a Service", fix)
+	case len(name) > maxDeployment:
+		v.err(at, fmt.Sprintf("%q has %d characters, at most %d fit", name, len(name), maxDeployment), fix)
 	}
 }

@@ -135,6 +135,8 @@ func (r *refChecker) stageReference(at *path, ref reference, s *Stage) {
 		r.err(at, fmt.Sprintf("$(%s): stage %s does not need %s, which may not have run by then", ref.text, s.Name, ref.stage), "add "+ref.stage+" to needs")
 	case r.p.Spec.Stages[j].Deploy != nil:
 		r.err(at, fmt.Sprintf("$(%s): stage %s is a Deployment and leaves no result", ref.text, ref.stage), "name a stage that is a Job")
+	case ref.registered() && r.p.Spec.Stages[j].Model == "":
+		r.err(at, fmt.Sprintf("$(%s): stage %s registers no model", ref.text, ref.stage), "give it a name: write model: NAME in stage "+ref.stage)
 	case s.Schedule != "":
 		r.err(at, fmt.Sprintf("$(%s): the CronJob of a scheduled stage has no earlier stages", ref.text), "move the schedule to spec.schedule, which runs the whole pipeline")
 	}

@@ -1,10 +1,12 @@
 """Turn raw rows into what a model can learn from: clean, engineer, split, standardise."""
 import csv
 import io
+import json
 
 import numpy as np
 
 import ml
+from houses import MAY_BE_UNKNOWN, features, numbers
 
 p = ml.params(seed=7, test_share=0.2)
 raw = (ml.DATA / "raw" / "houses.csv").read_bytes()
@@ -16,37 +18,25 @@ houses = [row for row in houses if float(row["area"]) > 10 and float(row["price"
 if len(houses) < 100:
     raise SystemExit(f"only {len(houses)} usable rows of {len(sent)}: too few to train on")
 
-
-def column(name):
-    return np.array([float(row[name] or "nan") for row in houses])
-
-
 # Split before anything is learnt from the data, medians and means included: the test rows stay unseen.
 order = np.random.default_rng(p.seed).permutation(len(houses))
 test, train = np.split(order, [int(len(houses) * p.test_share)])
 
-columns = {name: column(name) for name in ["area", "rooms", "age", "distance", "floor", "garden", "condition"]}
-for name in ["age", "distance"]:
-    unknown = np.isnan(columns[name])
-    columns[name + "_unknown"] = unknown.astype(float)
-    columns[name] = np.where(unknown, np.nanmedian(columns[name][train]), columns[name])
-columns["log_area"] = np.log(columns["area"])
-columns["area_per_room"] = columns["area"] / columns["rooms"]
-columns["central"] = np.exp(-columns["distance"] / 10)
-columns["garden_central"] = columns["garden"] * columns["central"]
-for place in sorted({row["neighbourhood"] for row in houses}):
-    columns["in_" + place.lower().replace(" ", "_")] = np.array([float(row["neighbourhood"] == place) for row in houses])
-
-x, y = np.column_stack(list(columns.values())), column("price")
+medians = {name: np.nanmedian(numbers(houses, name)[train]) for name in MAY_BE_UNKNOWN}
+places = sorted({row["neighbourhood"] for row in houses})
+x, names = features(houses, medians, places)
+y = numbers(houses, "price")
 mean, std = x[train].mean(axis=0), x[train].std(axis=0)
-x = (x - mean) / np.where(std > 0, std, 1)
+std = np.where(std > 0, std, 1)
+x = (x - mean) / std
 
-# mean, std and names travel with the arrays: a server has to scale its requests in the same way.
+# What was learnt from the training rows travels with the arrays: a server has to treat its requests in the same way.
+scaling = {"names": names, "places": places, "medians": medians, "mean": mean.tolist(), "std": std.tolist()}
 archive = io.BytesIO()
-np.savez(archive, x_train=x[train], y_train=y[train], x_test=x[test], y_test=y[test], names=list(columns), mean=mean, std=std)
+np.savez(archive, x_train=x[train], y_train=y[train], x_test=x[test], y_test=y[test], scaling=json.dumps(scaling))
 digest = ml.store(ml.DATA / "features" / "houses.npz", archive.getvalue())
-print(f"{len(sent)} rows in, {len(houses)} kept, {len(columns)} features: {', '.join(columns)}")
+print(f"{len(sent)} rows in, {len(houses)} kept, {len(names)} features: {', '.join(names)}")
 ml.result(
-    metrics={"rows": len(houses), "dropped": len(sent) - len(houses), "features": len(columns)},
+    metrics={"rows": len(houses), "dropped": len(sent) - len(houses), "features": len(names)},
     data={"digest": digest, "source": ml.digest(raw), "train_rows": len(train), "test_rows": len(test)},
 )

@@ -1,5 +1,6 @@
 """Fit gradient boosted trees, a few at a time, and keep the model under the digest of its content."""
 import io
+import json
 import pickle
 import time
 
@@ -31,7 +32,8 @@ for grown in range(min(STEP, p.trees), p.trees + STEP, STEP):
 
 # The children of a sweep share a run. A folder named by content keeps their models apart,
 # and a retry can never change a model that something already refers to.
-content = pickle.dumps(model)
+# The scaling is part of the model: served without it, it would predict nonsense.
+content = pickle.dumps({"model": model, "scaling": json.loads(str(features["scaling"]))})
 path = ml.DATA / "models" / ml.RUN / ml.digest(content)[7:19] / "model.pkl"
 digest = ml.store(path, content)
 ml.result(

@@ -22,7 +22,7 @@ digest = ml.digest(content)
 # Unpickling runs whatever the file says, so make sure first that it is the file that train.py wrote.
 if args.digest and args.digest != digest:
     raise SystemExit(f"{path} has digest {digest}, expected {args.digest}: not the model that was trained")
-model = pickle.loads(content)
+model = pickle.loads(content)["model"]
 
 archive = (ml.DATA / "features" / "houses.npz").read_bytes()
 features = np.load(io.BytesIO(archive))
