@@ -23,6 +23,8 @@ const (
 	LabelModel    = "kubectl-ml.dev/model"
 	// LabelVersion is the number of a model's version, in decimal digits.
 	LabelVersion = "kubectl-ml.dev/version"
+	// LabelKey is a hash of what a version was registered for, so that it is registered once.
+	LabelKey = "kubectl-ml.dev/key"
 	// LabelChild is the index of a sweep's child, LabelAttempt the number of the attempt, from 1.
 	LabelChild   = "kubectl-ml.dev/child"
 	LabelAttempt = "kubectl-ml.dev/attempt"

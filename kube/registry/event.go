@@ -23,6 +23,8 @@ type Event struct {
 	Image    string `json:"image,omitempty"`
 	Digest   string `json:"digest,omitempty"`
 	Run      string `json:"run,omitempty"`
+	// Skipped are versions that a rollback passed over, because they were deleted, archived or rejected.
+	Skipped []int `json:"skipped,omitempty"`
 	// Origin is where the line was imported from, as NAMESPACE@SERVER. Such a line is evidence of another place: it moved
 	// nothing here, so rollbacks and audits pass over it. Empty for what happened here.
 	Origin string `json:"origin,omitempty"`

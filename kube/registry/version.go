@@ -83,6 +83,8 @@ type Version struct {
 	Aliases  []string  `json:"aliases,omitempty"`
 	Approval *Approval `json:"approval,omitempty"`
 	Archived *Mark     `json:"archived,omitempty"`
+	// Notes are people's own words on it.
+	Notes map[string]string `json:"notes,omitempty"`
 	// Problems say where the record contradicts itself.
 	Problems []string `json:"problems,omitempty"`
 }
