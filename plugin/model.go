@@ -25,5 +25,9 @@ Verbs take a version as MODEL:N, MODEL@ALIAS or MODEL@latest; MODEL alone is its
 
 // modelVerbs are the verbs of one model: those that read, then those that change.
 func modelVerbs(f *Factory) []*cobra.Command {
-	return []*cobra.Command{}
+	return []*cobra.Command{
+		newModelPullCmd(f, runModelPull),
+		newModelPushCmd(f, runModelPush),
+		newModelVerifyCmd(f, runModelVerify),
+	}
 }

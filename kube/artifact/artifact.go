@@ -100,7 +100,7 @@ type MissingError struct {
 }
 
 func (e *MissingError) Error() string {
-	s := "there is no artifact at " + show(e.URI)
+	s := "there is no artifact at " + Show(e.URI)
 	if e.Why != "" {
 		s += ": " + e.Why
 	}
@@ -117,7 +117,7 @@ type MismatchError struct {
 
 func (e *MismatchError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s is not the artifact that was asked for", show(e.URI))
+	fmt.Fprintf(&b, "%s is not the artifact that was asked for", Show(e.URI))
 	if e.Want != "" && e.Got != "" {
 		fmt.Fprintf(&b, "\n  wanted %s\n  found  %s", e.Want, e.Got)
 	}

@@ -206,7 +206,7 @@ func (x *opened) room(dir string, total, have int64) (int64, error) {
 	}
 	if total-have > left {
 		return 0, &client.Error{
-			What: fmt.Sprintf("%s needs %s, and %s has %s left", show(x.loc.raw), size(total-have), dir, size(left)),
+			What: fmt.Sprintf("%s needs %s, and %s has %s left", Show(x.loc.raw), size(total-have), dir, size(left)),
 			Hint: "make room, or choose another place with --to", Err: errFull,
 		}
 	}
@@ -218,7 +218,7 @@ var errTooLong = errors.New("more arrived than the artifact has")
 
 // limited ends a stream that is longer than the artifact should be, which else might go on until the disk is full.
 func (x *opened) limited(r io.Reader, have int64) *limited {
-	l := &limited{Reader: r, left: math.MaxInt64, err: fmt.Errorf("%s: %w: %d bytes", show(x.loc.raw), errTooLong, x.item.Size)}
+	l := &limited{Reader: r, left: math.MaxInt64, err: fmt.Errorf("%s: %w: %d bytes", Show(x.loc.raw), errTooLong, x.item.Size)}
 	if x.item.Size > 0 && x.item.Digest != x.manifest {
 		l.left = x.item.Size - have
 	}

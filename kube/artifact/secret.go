@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -37,6 +38,19 @@ func credentialsFrom(ctx context.Context, c *client.Client, namespace string, o 
 		return credentials{}, c.Explain("read the credentials in Secret "+o.Secret, err)
 	}
 	return credentials{secret: true, name: namespace + "/" + o.Secret, data: s.Data}, nil
+}
+
+// SecretNames are the names of the namespace's Secrets, read without their contents.
+func SecretNames(ctx context.Context, c *client.Client) ([]string, error) {
+	list, err := c.Meta.Resource(corev1.SchemeGroupVersion.WithResource("secrets")).Namespace(c.Namespace).List(ctx, metav1.ListOptions{Limit: 500})
+	if err != nil {
+		return nil, c.Explain("list the Secrets", err)
+	}
+	names := make([]string, len(list.Items))
+	for i := range list.Items {
+		names[i] = list.Items[i].Name
+	}
+	return names, nil
 }
 
 // get is the first of the names that has a value. Names in lower case are those of Secrets' types, and mean nothing in

@@ -35,7 +35,7 @@ func newS3Store(l location, c credentials, o Options) (*s3Store, error) {
 	if s := c.get("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"); s != "" {
 		u, err := url.Parse(s)
 		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || strings.Trim(u.Path, "/") != "" {
-			return nil, &client.Error{What: fmt.Sprintf("AWS_ENDPOINT_URL is %q", show(s)), Hint: "it should look like https://minio.example.com:9000"}
+			return nil, &client.Error{What: fmt.Sprintf("AWS_ENDPOINT_URL is %q", Show(s)), Hint: "it should look like https://minio.example.com:9000"}
 		}
 		endpoint, secure = u.Host, u.Scheme == "https"
 	}

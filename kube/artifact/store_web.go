@@ -46,7 +46,7 @@ type webStore struct {
 func newWebStore(l location, c credentials, o Options) (*webStore, error) {
 	u, err := url.Parse(l.raw)
 	if err != nil {
-		return nil, fmt.Errorf("the URL %s cannot be taken apart", show(l.raw))
+		return nil, fmt.Errorf("the URL %s cannot be taken apart", Show(l.raw))
 	}
 	if c.secret && c.get("ML_HTTP_TOKEN", "token", "ML_HTTP_USERNAME", "username") == "" {
 		return nil, c.without("token, or username and password")
@@ -55,11 +55,11 @@ func newWebStore(l location, c credentials, o Options) (*webStore, error) {
 	s.client = &http.Client{Transport: o.Transport, CheckRedirect: func(r *http.Request, via []*http.Request) error {
 		switch {
 		case len(via) >= maxRedirects:
-			return fmt.Errorf("it was sent on %d times, at last to %s", len(via), show(r.URL.String()))
+			return fmt.Errorf("it was sent on %d times, at last to %s", len(via), Show(r.URL.String()))
 		case r.URL.Scheme != "http" && r.URL.Scheme != "https":
-			return fmt.Errorf("it is sent on to %s", show(r.URL.String()))
+			return fmt.Errorf("it is sent on to %s", Show(r.URL.String()))
 		case via[0].URL.Scheme == "https" && r.URL.Scheme == "http":
-			return fmt.Errorf("it is sent on from https to %s, which anybody on the way could change", show(r.URL.String()))
+			return fmt.Errorf("it is sent on from https to %s, which anybody on the way could change", Show(r.URL.String()))
 		}
 		// Other hosts, and other ports of this one, are other servers: they get no credentials.
 		if r.URL.Host != u.Host {
@@ -95,7 +95,7 @@ func (s *webStore) about(context.Context) (about, error) {
 func (s *webStore) read(ctx context.Context, from int64, mark string) (*body, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.raw, nil)
 	if err != nil {
-		return nil, fmt.Errorf("ask %s: %w", show(s.raw), err)
+		return nil, fmt.Errorf("ask %s: %w", Show(s.raw), err)
 	}
 	s.auth(req)
 	if from > 0 && mark != "" {
@@ -111,7 +111,7 @@ func (s *webStore) read(ctx context.Context, from int64, mark string) (*body, er
 	case http.StatusPartialContent:
 		if b.from, b.size, err = contentRange(resp.Header.Get("Content-Range")); err != nil || b.from != from {
 			_ = resp.Body.Close()
-			return nil, fmt.Errorf("%s answered with another part than was asked for: %q", show(s.raw), resp.Header.Get("Content-Range"))
+			return nil, fmt.Errorf("%s answered with another part than was asked for: %q", Show(s.raw), resp.Header.Get("Content-Range"))
 		}
 	case http.StatusOK:
 		if err := s.page(resp); err != nil {
@@ -165,17 +165,17 @@ func (s *webStore) page(resp *http.Response) error {
 	}
 	where := ""
 	if at := resp.Request.URL; at.String() != s.raw {
-		where = ", at " + show(at.String())
+		where = ", at " + Show(at.String())
 	}
 	return &client.Error{
-		Doing: "read " + show(s.raw), What: "the server answered with a web page instead of the artifact" + where,
+		Doing: "read " + Show(s.raw), What: "the server answered with a web page instead of the artifact" + where,
 		Hint: "it may be a page to log in on: name a Secret with credentials with --secret, or use a URL that leads to the file itself",
 	}
 }
 
 // refused says what an answer means.
 func (s *webStore) refused(resp *http.Response) error {
-	e := &client.Error{Doing: "read " + show(s.raw), What: "the server answered " + resp.Status}
+	e := &client.Error{Doing: "read " + Show(s.raw), What: "the server answered " + resp.Status}
 	switch code := resp.StatusCode; {
 	case code == http.StatusNotFound || code == http.StatusGone:
 		return &MissingError{URI: s.raw, Why: resp.Status}
@@ -193,7 +193,7 @@ func (s *webStore) failed(err error) error {
 	if !errors.As(err, &u) {
 		return err
 	}
-	e := &client.Error{Doing: "read " + show(s.raw), What: u.Err.Error(), Err: err}
+	e := &client.Error{Doing: "read " + Show(s.raw), What: u.Err.Error(), Err: err}
 	if u.Timeout() && !errors.Is(err, context.Canceled) {
 		e.What, e.Hint = "the server does not answer", "check the address and the way to it"
 	}
@@ -208,7 +208,7 @@ func (s *webStore) write(ctx context.Context, p *payload, m *meter) (string, err
 	m.begin("push", p.size, 0)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPut, s.raw, io.NopCloser(io.TeeReader(m.reader(r), h)))
 	if err != nil {
-		return "", fmt.Errorf("write %s: %w", show(s.raw), err)
+		return "", fmt.Errorf("write %s: %w", Show(s.raw), err)
 	}
 	req.ContentLength = p.size
 	s.auth(req)
@@ -218,7 +218,7 @@ func (s *webStore) write(ctx context.Context, p *payload, m *meter) (string, err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode/100 != 2 {
-		e := &client.Error{Doing: "write " + show(s.raw), What: "the server answered " + resp.Status}
+		e := &client.Error{Doing: "write " + Show(s.raw), What: "the server answered " + resp.Status}
 		if resp.StatusCode == http.StatusMethodNotAllowed {
 			e.Hint = "it takes no uploads with PUT: push to s3://, oci:// or pvc:// instead"
 		}

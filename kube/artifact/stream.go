@@ -48,7 +48,7 @@ type stream struct {
 
 // stream begins to read at an offset, or at the beginning when the content is another than mark says: begun tells.
 func (x *opened) stream(ctx context.Context, from int64, mark string) (*stream, error) {
-	s, err := newStream(ctx, show(x.loc.raw), x.o.Stall, x.read, from, mark)
+	s, err := newStream(ctx, Show(x.loc.raw), x.o.Stall, x.read, from, mark)
 	if err != nil {
 		return nil, err
 	}

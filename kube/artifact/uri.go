@@ -72,18 +72,18 @@ func parse(uri string) (location, error) {
 				examples = append(examples, f.example)
 			}
 		}
-		return l, &client.Error{What: fmt.Sprintf("%q is no artifact's URI that is known here", show(uri)), Hint: "use " + strings.Join(examples, ", ")}
+		return l, &client.Error{What: fmt.Sprintf("%q is no artifact's URI that is known here", Show(uri)), Hint: "use " + strings.Join(examples, ", ")}
 	}
 	if strings.ContainsFunc(uri, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		return l, fmt.Errorf("the URI %q holds a control character", show(uri))
+		return l, fmt.Errorf("the URI %q holds a control character", Show(uri))
 	}
 	if l.scheme != "inline" {
 		if rest, ok = strings.CutPrefix(rest, "//"); !ok {
-			return l, fmt.Errorf("the URI %q should look like %s", show(uri), all[i].example)
+			return l, fmt.Errorf("the URI %q should look like %s", Show(uri), all[i].example)
 		}
 	}
 	if err := all[i].check(&l, rest); err != nil {
-		return l, fmt.Errorf("the URI %q: %w; it should look like %s", show(uri), err, all[i].example)
+		return l, fmt.Errorf("the URI %q: %w; it should look like %s", Show(uri), err, all[i].example)
 	}
 	return l, nil
 }
@@ -92,7 +92,7 @@ func parse(uri string) (location, error) {
 func (l location) readable() error {
 	for _, f := range forms() {
 		if f.scheme == l.scheme && f.instead != "" {
-			return &client.Error{Doing: show(l.raw), What: "artifacts of " + l.scheme + ":// are not moved by this program", Hint: f.instead}
+			return &client.Error{Doing: Show(l.raw), What: "artifacts of " + l.scheme + ":// are not moved by this program", Hint: f.instead}
 		}
 	}
 	return nil
@@ -183,8 +183,8 @@ func safeName(s string) string {
 	return s
 }
 
-// show is a URI for messages: without credentials, and without the query, which in signed URLs is one.
-func show(uri string) string {
+// Show is a URI for messages: without credentials, and without the query, which in signed URLs is one.
+func Show(uri string) string {
 	if !strings.HasPrefix(uri, "http") {
 		return uri
 	}
