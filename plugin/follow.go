@@ -99,7 +99,7 @@ func hints(r run.Run, where string) []string {
 	case r.State == run.Cancelled || r.State == run.TimedOut && (bad == nil || bad.State != run.Failed):
 		return []string{"Start what is missing again with:  kubectl ml retry " + r.Name + where}
 	case bad == nil:
-		return nil
+		return modelHints(r, where)
 	case bad.State == run.Failed && bad.Reason == "NotStarted":
 		// There are no logs of what never was.
 		return []string{"Try again with:  kubectl ml retry " + r.Name + where}
@@ -110,6 +110,21 @@ func hints(r run.Run, where string) []string {
 		}
 	}
 	return []string{fmt.Sprintf("Let it pass with:  kubectl ml resume %s --approve %s --reason TEXT%s", r.Name, bad.Name, where)}
+}
+
+// modelHints are what can be done with the models that a run has registered, or should have.
+func modelHints(r run.Run, where string) []string {
+	var out []string
+	for _, st := range r.Now {
+		switch g := st.Registered; {
+		case g == nil || st.State != run.Succeeded:
+		case g.Version == 0:
+			out = append(out, fmt.Sprintf("The model of stage %s was not registered: %s\nDo it by hand with:  kubectl ml register %s --from %s/%s%s", st.Name, views.SanitizeLine(g.Failed), g.Model, r.Name, st.Name, where))
+		default:
+			out = append(out, fmt.Sprintf("Registered %s. See it with:  kubectl ml model show %s%s", g.Ref(), g.Ref(), where))
+		}
+	}
+	return out
 }
 
 func (f *Factory) sayLeft(name string, stalls bool) {

@@ -144,8 +144,10 @@ func runRun(ctx context.Context, f *Factory, o runOptions) error {
 		Set: o.Set, SetFile: o.SetFile, Selection: o.selection(),
 		Timeout: o.Timeout, ID: o.ID, Reason: o.Reason, Now: f.Now(),
 	}
+	driver := o.Driver.driver(f)
+	start.Helper, start.HelperPullPolicy = driver.Image, driver.PullPolicy
 	if o.Detach {
-		start.Driver = o.Driver.driver(f)
+		start.Driver = driver
 	}
 	p, err := run.Prepare(ctx, c, b, start)
 	if err != nil {

@@ -157,6 +157,9 @@ func (t runTree) stage(st *run.Stage) treeRow {
 	if st.State == run.Failed || st.State == run.GateFailed || st.State == run.AwaitingApproval {
 		row.message.Tone = stateTone(st.State)
 	}
+	if st.Registered != nil && st.Registered.Version == 0 {
+		row.message.Tone = Warn
+	}
 	row.minor = eventMessage(st) == "" || st.State == run.Waiting || st.State == run.Skipped || st.State == run.Cancelled || st.State == run.TimedOut
 	begun := func(c run.Child) bool { return c.Started != nil || c.State == run.Running || c.State == run.Pending }
 	if len(st.Children) > 1 && slices.ContainsFunc(st.Children, begun) && !t.folded {
@@ -246,11 +249,28 @@ func (t runTree) stageMetrics(st *run.Stage) string {
 func stageMessage(st *run.Stage) string {
 	switch {
 	case st.ReusedFrom != "":
-		return "results of run " + st.ReusedFrom
+		return "results of run " + st.ReusedFrom + orNothing(", model ", st.Registered.Ref())
 	case st.Approved != nil:
-		return "gates approved by " + st.Approved.By + orNothing(": ", st.Approved.Reason)
+		return "gates approved by " + st.Approved.By + orNothing(": ", st.Approved.Reason) + orNothing("; model ", st.Registered.Ref())
 	case st.State == run.GateFailed || st.State == run.AwaitingApproval:
 		return st.Message
+	case st.Registered != nil && st.State == run.Succeeded:
+		return registered(st.Registered) + orNothing("; ", why(st.Reason, st.Message))
+	case st.Deploys != "" && !st.State.Terminal():
+		return st.Deploys + orNothing(": ", why(st.Reason, st.Message))
+	case st.Deploys != "" && st.Message == "":
+		return st.Deploys
 	}
 	return why(st.Reason, st.Message)
+}
+
+// registered says what became of a stage's model.
+func registered(g *run.Registration) string {
+	switch {
+	case g.Version > 0:
+		return "model " + g.Ref()
+	case g.Retry != nil:
+		return "model not registered yet, it is tried again: " + g.Failed
+	}
+	return "model not registered: " + g.Failed
 }

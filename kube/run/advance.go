@@ -38,7 +38,7 @@ func Settle(ctx context.Context, c *client.Client, name string) (Run, error) {
 }
 
 func advance(ctx context.Context, c *client.Client, name string, starting bool) (Run, bool, error) {
-	o, err := observe(ctx, c, name)
+	o, err := observe(ctx, c, name, starting)
 	if err != nil {
 		return Run{}, false, err
 	}
@@ -48,10 +48,10 @@ func advance(ctx context.Context, c *client.Client, name string, starting bool) 
 	}
 	s := next(o.run, o.live, time.Now())
 	if !starting {
-		s.starts = nil
+		s.starts, s.chooses, s.looking = nil, nil, true
 	}
 	if s.idle() {
-		return o.run, false, nil
+		return o.run, o.acted, nil
 	}
 	return o.run, true, act(ctx, c, o, s)
 }
@@ -60,6 +60,21 @@ func advance(ctx context.Context, c *client.Client, name string, starting bool) 
 func act(ctx context.Context, c *client.Client, o *observation, s step) error {
 	for _, name := range s.deletes {
 		if err := endJob(ctx, c, name, o.live.JobSets[name]); err != nil {
+			return err
+		}
+	}
+	for _, name := range s.aborts {
+		if err := abort(ctx, c, o.run, name); err != nil {
+			return err
+		}
+	}
+	for _, stage := range s.chooses {
+		if err := choose(ctx, c, o.run, stage, s); err != nil {
+			return err
+		}
+	}
+	for _, stage := range s.registers {
+		if err := register(ctx, c, o.run, stage, s); err != nil {
 			return err
 		}
 	}
@@ -187,7 +202,10 @@ func oneLine(err error) string {
 func create(ctx context.Context, c *client.Client, r Run, st start) (types.UID, error) {
 	rec := r.Record
 	p := rec.Stage(st.stage)
-	if p.Kind() == pipeline.KindDeployment {
+	switch {
+	case deploys(p.Stage):
+		return beginRollout(ctx, c, rec, st.stage)
+	case p.Kind() == pipeline.KindDeployment:
 		return rollOut(ctx, c, rec, st.stage)
 	}
 	j, err := pipeline.Job(&rec.Plan, rec.ref(), st.stage, st.child, rec.attempt(st.stage), r.results())

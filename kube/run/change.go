@@ -23,7 +23,7 @@ import (
 func change(ctx context.Context, c *client.Client, name string, dryRun []string, f func(r *Run) error) (Run, error) {
 	var out Run
 	err := retry.RetryOnConflict(patience(), func() error {
-		o, err := observe(ctx, c, name)
+		o, err := observe(ctx, c, name, false)
 		if err != nil {
 			return err
 		}
@@ -107,8 +107,14 @@ func (r *Record) startAgain(stages []string, now time.Time) {
 			sr.Previous = append(sr.Previous, *sr.Outcome)
 			sr.Attempt = r.attempt(stage) + 1
 		}
-		sr.Jobs, sr.Refused, sr.Outcome, sr.Approval = nil, "", nil, nil
+		sr.Jobs, sr.Refused, sr.Outcome, sr.Approval, sr.Model, sr.Deploys = nil, "", nil, nil, nil, ""
 		r.Stages[stage] = sr
+	}
+	for stage, sr := range r.Stages {
+		if sr.Model != nil && sr.Model.Version == 0 {
+			sr.Model = nil // what kept it from being registered may be gone
+			r.Stages[stage] = sr
+		}
 	}
 	r.Cancel, r.End = nil, nil
 	if r.Timeout != nil {
@@ -160,8 +166,16 @@ func (r *Record) Selected() []string {
 	return out
 }
 
-// Approve lets a run pass the gates of a stage, with who and why. Drive the run afterwards.
+// Approve lets a run pass the gates of a stage, or its rollout the step at which it waits for a person, with who and
+// why. Drive the run afterwards.
 func Approve(ctx context.Context, c *client.Client, name, stage string, mark Mark, dryRun []string) (Run, error) {
+	r, err := Get(ctx, c, name)
+	if err != nil {
+		return r, err
+	}
+	if i := slices.IndexFunc(r.Now, func(s Stage) bool { return s.Name == stage }); i >= 0 && r.Now[i].open && r.Now[i].State == AwaitingApproval && r.Record.Cancel == nil {
+		return r, goOn(ctx, c, r.Now[i].Children[0].Job, mark, dryRun)
+	}
 	return change(ctx, c, name, dryRun, func(r *Run) error {
 		i := slices.IndexFunc(r.Now, func(s Stage) bool { return s.Name == stage })
 		if i < 0 {
@@ -197,6 +211,12 @@ func Delete(ctx context.Context, c *client.Client, name string, dryRun []string)
 		_, err := Cancel(ctx, c, name, Mark{At: time.Now().UTC(), Reason: "deleted"}, nil)
 		if err != nil && !errors.As(err, &refused) && !apierrors.IsForbidden(err) && !apierrors.IsNotFound(err) {
 			return nil, err
+		}
+		if rec.any(deploys) {
+			// A rollout that has begun is taken back, and that is what a look at a cancelled run does.
+			if _, err := Settle(ctx, c, name); err != nil && !apierrors.IsNotFound(err) {
+				return nil, err
+			}
 		}
 	}
 	opts := metav1.DeleteOptions{PropagationPolicy: ptr.To(metav1.DeletePropagationBackground), DryRun: dryRun}

@@ -25,6 +25,13 @@ type step struct {
 	deletes []string
 	// expire are finished Jobs, by name, whose outcome is recorded and that may get their TTL.
 	expire map[string]time.Duration
+	// chooses are deploy stages of which it is to be settled which version they roll out; aborts are rollouts to take back,
+	// by name.
+	chooses, aborts []string
+	// registers are stages whose models are to be registered.
+	registers []string
+	// looking is set for who only looks and starts nothing.
+	looking bool
 	// stages are records that change, end is the run's end.
 	stages map[string]StageRecord
 	end    *End
@@ -67,7 +74,7 @@ func (s step) apply(r *Record) *Record {
 }
 
 func (s step) idle() bool {
-	return len(s.starts)+len(s.deletes)+len(s.expire)+len(s.stages) == 0 && s.end == nil
+	return len(s.starts)+len(s.deletes)+len(s.expire)+len(s.registers)+len(s.chooses)+len(s.aborts)+len(s.stages) == 0 && s.end == nil
 }
 
 // next decides what a run needs. It is a pure function of how the run stands and changes none of it.
@@ -87,6 +94,10 @@ func next(r Run, live Live, now time.Time) step {
 			expire(&s, planned, &st, live)
 		case stop:
 			s.deletes = append(s.deletes, liveJobs(planned, &st)...)
+			// Also one of which the record does not know yet that it has begun.
+			if deploys(planned.Stage) && st.Deploys != "" && (st.open || st.State == Cancelled || st.State == TimedOut) {
+				s.aborts = append(s.aborts, st.Children[0].Job)
+			}
 			if !workDone(&st) && st.State != Skipped {
 				// What it was waiting for to the end says more than that it was ended.
 				if st.State != Pending || st.Message == "" {
@@ -96,12 +107,29 @@ func next(r Run, live Live, now time.Time) step {
 			}
 			record(&s, r, &st)
 		case st.State == Waiting && st.Reason == "", st.State == Pending, st.State == Running:
+			if deploys(planned.Stage) && st.State == Waiting && r.Stages[st.Name].Deploys == "" {
+				s.chooses = append(s.chooses, st.Name)
+				continue
+			}
 			s.starts = append(s.starts, ready(planned, &st)...)
 		case workDone(&st):
 			record(&s, r, &st)
 		}
 	}
-	if r.End == nil && over(r) {
+	pending := false
+	if r.End == nil && !stop {
+		for i := range r.Now {
+			sr := r.Stages[r.Now[i].Name]
+			if unregistered(&r.Plan.Stages[i], &r.Now[i], sr) {
+				pending = true
+				if sr.Model.due(now) {
+					s.registers = append(s.registers, r.Now[i].Name)
+				}
+			}
+		}
+	}
+	// A run that ends is looked at no more.
+	if r.End == nil && !pending && over(r) {
 		s.end = &End{State: r.State, Message: r.Message, At: now.UTC().Truncate(time.Second)}
 	}
 	return s
@@ -109,6 +137,9 @@ func next(r Run, live Live, now time.Time) step {
 
 // workDone says whether the stage's work has ended, whatever its gates say.
 func workDone(st *Stage) bool {
+	if st.open {
+		return false // a rollout asks for approval half way
+	}
 	switch st.State {
 	case Succeeded, Failed, GateFailed, AwaitingApproval:
 		return true
@@ -153,7 +184,8 @@ func ready(p *pipeline.PlannedStage, st *Stage) []start {
 	return out
 }
 
-// liveJobs are the Jobs of a stage that have not ended. A Deployment is never deleted: it may serve.
+// liveJobs are the Jobs of a stage that have not ended. A Deployment is never deleted, it may serve: the rollout of a
+// version is aborted instead.
 func liveJobs(p *pipeline.PlannedStage, st *Stage) []string {
 	if p.Kind() == pipeline.KindDeployment {
 		return nil

@@ -10,6 +10,7 @@ import (
 
 	"github.com/kubectl-ml/kubectl-ml/kube/job"
 	"github.com/kubectl-ml/kubectl-ml/kube/pipeline"
+	"github.com/kubectl-ml/kubectl-ml/kube/serving"
 )
 
 // Run is a run as it stands: the record and what the live objects say.
@@ -43,8 +44,12 @@ type Stage struct {
 	// Approved tells who let the run pass the gates.
 	Approved   *Mark  `json:"approved,omitempty"`
 	ReusedFrom string `json:"reusedFrom,omitempty"`
-	// recorded is true when the outcome is in the record already.
-	recorded bool
+	// Registered is what became of the stage's model.
+	Registered *Registration `json:"registered,omitempty"`
+	// Deploys is the version that a deploy stage rolls out, MODEL:N.
+	Deploys string `json:"deploys,omitempty"`
+	// recorded is true when the outcome is in the record already, open when a rollout goes on.
+	recorded, open bool
 }
 
 // results are those of all stages that have passed, recorded or not.
@@ -54,7 +59,9 @@ func (r Run) results() map[string]pipeline.Result {
 		switch {
 		case !s.State.passed():
 		case s.Result != nil:
-			out[s.Name] = *s.Result
+			result := *s.Result
+			result.Registered = s.Registered.Ref()
+			out[s.Name] = result
 		default:
 			out[s.Name] = pipeline.Result{}
 		}
@@ -69,8 +76,9 @@ type Live struct {
 	Jobs map[string]job.JobFact
 	// TTL tells which of the Jobs expire by themselves, JobSets which are JobSets.
 	TTL, JobSets map[string]bool
-	// Deployments by name.
+	// Deployments by name; Rollouts of versions of models, by the name of the Deployment.
 	Deployments map[string]*appsv1.Deployment
+	Rollouts    map[string]serving.Rollout
 }
 
 // Derive works out how a run stands. It is a pure function of the record, the live objects and the clock.
@@ -91,7 +99,7 @@ func Derive(rec *Record, live Live, now time.Time) Run {
 
 func deriveStage(rec *Record, p *pipeline.PlannedStage, live Live, now time.Time, done map[string]*Stage) Stage {
 	sr := rec.Stages[p.Name]
-	st := Stage{Name: p.Name, Needs: p.Needs, Attempt: rec.attempt(p.Name), Approved: sr.Approval, ReusedFrom: sr.ReusedFrom}
+	st := Stage{Name: p.Name, Needs: p.Needs, Attempt: rec.attempt(p.Name), Approved: sr.Approval, ReusedFrom: sr.ReusedFrom, Registered: sr.Model, Deploys: sr.Deploys}
 	st.Replicas = p.Replicas
 	if p.GPUs != nil {
 		st.GPUs = p.GPUs.Count * int64(max(1, p.Replicas))
@@ -111,9 +119,12 @@ func deriveStage(rec *Record, p *pipeline.PlannedStage, live Live, now time.Time
 		st.State, st.Reason = Skipped, "not part of this run"
 		return st
 	}
-	if p.Kind() == pipeline.KindDeployment {
+	switch {
+	case deploys(p.Stage):
+		deriveRollout(rec, p, sr, live, now, &st)
+	case p.Kind() == pipeline.KindDeployment:
 		deriveDeployment(rec, p, sr, live, &st)
-	} else {
+	default:
 		deriveJobs(rec, p, sr, live, now, &st)
 	}
 	if st.State == Waiting {
@@ -144,6 +155,11 @@ func waitsFor(rec *Record, p *pipeline.PlannedStage, done map[string]*Stage) (St
 		return TimedOut, ""
 	case len(open) > 0:
 		return Waiting, "needs " + strings.Join(open, ", ")
+	}
+	for _, maker := range rec.Plan.NeedsVersions(p) {
+		if d := done[maker]; d != nil && unregistered(rec.Stage(maker), d, rec.Stages[maker]) {
+			return Waiting, fmt.Sprintf("needs %s to be registered", rec.Stage(maker).Model)
+		}
 	}
 	return Waiting, ""
 }

@@ -61,7 +61,7 @@ func loop(ctx context.Context, c *client.Client, name string, show func(Update),
 	changed := signals(ctx, c, name)
 	last := Update{Since: time.Now()}
 	wait := retryFirst
-	watchesSets := false
+	watchesSets, watchesRollouts := false, false
 	for {
 		r, again, err := look(ctx)
 		switch {
@@ -71,6 +71,12 @@ func loop(ctx context.Context, c *client.Client, name string, show func(Update),
 			if !watchesSets && usesJobSets(r.Record) {
 				watchesSets = true
 				go signal(ctx, jobSets(c, c.Namespace).Watch, runOf(name), changed)
+			}
+			if !watchesRollouts && r.any(deploys) {
+				watchesRollouts = true
+				go signal(ctx, func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+					return c.Kube.AppsV1().Deployments(c.Namespace).Watch(ctx, o)
+				}, runOf(name), changed)
 			}
 			last, wait = Update{Run: r, Since: time.Now()}, retryFirst
 			show(last)

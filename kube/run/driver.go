@@ -134,6 +134,9 @@ func (d *Driver) pod(labels map[string]string, args []string) corev1.PodTemplate
 				Env: []corev1.EnvVar{{
 					Name:      "ML_DRIVER_UID",
 					ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.labels['batch.kubernetes.io/controller-uid']"}},
+				}, {
+					// The runs that it starts need an image of this program too.
+					Name: "KUBECTL_ML_DRIVER_IMAGE", Value: d.Image,
 				}},
 				Resources: corev1.ResourceRequirements{Requests: driverRequests(), Limits: driverLimits()},
 				SecurityContext: &corev1.SecurityContext{

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubectl-ml/kubectl-ml/kube/job"
@@ -31,7 +30,7 @@ func makeRun(name string) *situation {
 			Name: name, Namespace: "ns", UID: "uid-of-" + name, Created: began,
 			Plan: pipeline.Plan{Pipeline: "p"}, Stages: map[string]StageRecord{},
 		},
-		live: Live{Jobs: map[string]job.JobFact{}, TTL: map[string]bool{}, Deployments: map[string]*appsv1.Deployment{}},
+		live: emptyLive(),
 		now:  began.Add(time.Minute),
 	}
 }
@@ -188,6 +187,15 @@ func (s *situation) describe() []string {
 	n := next(r, s.live, s.now)
 	for _, st := range n.starts {
 		lines = append(lines, "start "+s.rec.jobName(st.stage, st.child))
+	}
+	for _, name := range n.chooses {
+		lines = append(lines, "choose for "+name)
+	}
+	for _, name := range n.registers {
+		lines = append(lines, "register "+name)
+	}
+	for _, name := range n.aborts {
+		lines = append(lines, "abort "+name)
 	}
 	for _, name := range n.deletes {
 		lines = append(lines, "delete "+name)

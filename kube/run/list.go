@@ -195,7 +195,7 @@ func openRuns(ctx context.Context, c *client.Client, ns string, open []corev1.Co
 			live.Jobs = nil
 		}
 		// Deployments are left out here: reading each would cost a request a run. Their stage shows as started.
-		live.Deployments = nil
+		live.Deployments, live.Rollouts = nil, nil
 		s := Summarize(Derive(rec, live, time.Now()))
 		s.Labels = open[i].Labels
 		if hidden != "" {

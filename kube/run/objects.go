@@ -38,6 +38,9 @@ func (p *Prepared) Objects() ([]runtime.Object, error) {
 		if !s.Selected {
 			continue
 		}
+		if deploys(s.Stage) {
+			continue // what serves a version follows from the version, which is not known yet
+		}
 		if s.Kind() == pipeline.KindDeployment {
 			d, err := pipeline.Deployment(&p.Record.Plan, p.Record.ref(), s.Name)
 			if err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/kubectl-ml/kubectl-ml/kube/client"
 	"github.com/kubectl-ml/kubectl-ml/kube/job"
 	"github.com/kubectl-ml/kubectl-ml/kube/pipeline"
+	"github.com/kubectl-ml/kubectl-ml/kube/serving"
 )
 
 // observation is a run with what is needed to change its record.
@@ -22,13 +23,15 @@ type observation struct {
 	run  Run
 	live Live
 	cm   *corev1.ConfigMap
+	// acted says that looking took a rollout forward.
+	acted bool
 	// unseen is why the pods could not be read, nil when they could.
 	unseen error
 }
 
 // Get returns a run as it stands. It changes nothing.
 func Get(ctx context.Context, c *client.Client, name string) (Run, error) {
-	o, err := observe(ctx, c, name)
+	o, err := observe(ctx, c, name, false)
 	if err != nil {
 		return Run{}, err
 	}
@@ -50,7 +53,8 @@ func getRecord(ctx context.Context, c *client.Client, name string) (*corev1.Conf
 	return cm, rec, err
 }
 
-func observe(ctx context.Context, c *client.Client, name string) (*observation, error) {
+// observe looks at a run. Who drives it takes the rollouts of its stages a step forward on the way.
+func observe(ctx context.Context, c *client.Client, name string, drive bool) (*observation, error) {
 	cm, rec, err := getRecord(ctx, c, name)
 	if err != nil {
 		return nil, err
@@ -59,13 +63,16 @@ func observe(ctx context.Context, c *client.Client, name string) (*observation, 
 	if o.live, o.unseen, err = liveObjects(ctx, c, rec); err != nil {
 		return nil, err
 	}
+	if o.acted, err = liveRollouts(ctx, c, rec, o.live, drive); err != nil {
+		return nil, err
+	}
 	o.run = Derive(rec, o.live, time.Now())
 	return o, nil
 }
 
 // emptyLive is a cluster that has nothing of a run.
 func emptyLive() Live {
-	return Live{Jobs: map[string]job.JobFact{}, TTL: map[string]bool{}, JobSets: map[string]bool{}, Deployments: map[string]*appsv1.Deployment{}}
+	return Live{Jobs: map[string]job.JobFact{}, TTL: map[string]bool{}, JobSets: map[string]bool{}, Deployments: map[string]*appsv1.Deployment{}, Rollouts: map[string]serving.Rollout{}}
 }
 
 // podsLate is after how long it is worth a word that a Job has no pods yet.
@@ -152,7 +159,7 @@ func liveDeployments(ctx context.Context, c *client.Client, rec *Record, live Li
 	for i := range rec.Plan.Stages {
 		p := &rec.Plan.Stages[i]
 		sr := rec.Stages[p.Name]
-		if p.Kind() != pipeline.KindDeployment || sr.Outcome != nil || len(sr.Jobs) == 0 {
+		if p.Kind() != pipeline.KindDeployment || deploys(p.Stage) || sr.Outcome != nil || len(sr.Jobs) == 0 {
 			continue
 		}
 		want, err := pipeline.Deployment(&rec.Plan, rec.ref(), p.Name)

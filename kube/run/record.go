@@ -86,6 +86,9 @@ type Header struct {
 	// Timeout bounds the run; Deadline is when it ends.
 	Timeout  *metav1.Duration `json:"timeout,omitempty"`
 	Deadline *time.Time       `json:"deadline,omitempty"`
+	// Helper is the image of this program, for pods of servers that have to download their model.
+	Helper           string            `json:"helper,omitempty"`
+	HelperPullPolicy corev1.PullPolicy `json:"helperPullPolicy,omitempty"`
 }
 
 // StageRecord is what is stored of one stage.
@@ -102,6 +105,10 @@ type StageRecord struct {
 	ReusedFrom string `json:"reusedFrom,omitempty"`
 	// Approval lets the run pass the stage's gates whatever they say.
 	Approval *Mark `json:"approval,omitempty"`
+	// Model is what became of the stage's model: which version it is, or why it is none.
+	Model *Registration `json:"model,omitempty"`
+	// Deploys is the version that a deploy stage rolls out, MODEL:N, chosen before it begins.
+	Deploys string `json:"deploys,omitempty"`
 	// Previous are the outcomes of earlier attempts, oldest first.
 	Previous []Outcome `json:"previous,omitempty"`
 }

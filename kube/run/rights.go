@@ -49,6 +49,9 @@ func (p *Prepared) needs() []right {
 	if p.driver == nil {
 		out = append(out, right{"list", "", "pods"})
 	}
+	if p.driver == nil && (p.Record.registers() || p.Record.any(deploys)) {
+		out = append(out, right{"list", "", "configmaps"})
+	}
 	if deployments && p.driver == nil {
 		out = append(out, right{"get", "apps", "deployments"}, right{"create", "apps", "deployments"}, right{"patch", "apps", "deployments"})
 	}

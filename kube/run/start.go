@@ -28,6 +28,9 @@ type StartOptions struct {
 	Timeout time.Duration
 	// Driver is set when a Job in the cluster is to advance the run.
 	Driver *Driver
+	// Helper is the image of this program, and when it is pulled, for pods of servers that download their model.
+	Helper           string
+	HelperPullPolicy corev1.PullPolicy
 	// Reason is kept in the record.
 	Reason string
 	// ID is the run's name after the pipeline's; empty takes a random one. A run that exists with
@@ -76,6 +79,9 @@ func Prepare(ctx context.Context, c *client.Client, b *Bundle, o StartOptions) (
 		Created: o.Now.UTC().Truncate(time.Second), Plan: *plan, Stages: map[string]StageRecord{},
 	}
 	rec.Detached, rec.Reason, rec.Started = o.Driver != nil, o.Reason, o.Now.UTC()
+	if rec.any(deploys) {
+		rec.Helper, rec.HelperPullPolicy = o.Helper, o.HelperPullPolicy
+	}
 	if o.Timeout > 0 {
 		deadline := rec.Created.Add(o.Timeout)
 		rec.Timeout, rec.Deadline = &metav1.Duration{Duration: o.Timeout}, &deadline
@@ -110,10 +116,10 @@ func (p *Prepared) checkFirst() error {
 // needsDriver says whether anything of the run is left to do by a client once its first stages have started.
 func (r *Record) needsDriver() bool {
 	n := 0
-	for _, s := range r.Plan.Stages {
-		if s.Selected {
+	for i := range r.Plan.Stages {
+		if s := &r.Plan.Stages[i]; s.Selected {
 			n++
-			if len(s.Children) > 1 || s.TTL != nil {
+			if len(s.Children) > 1 || s.TTL != nil || s.Registers() || deploys(s.Stage) {
 				return true
 			}
 		}
@@ -146,7 +152,7 @@ func reuse(ctx context.Context, c *client.Client, rec *Record) error {
 			if sr.Outcome == nil || !st.State.passed() || !slices.Contains(missing, st.Name) {
 				continue
 			}
-			rec.Stages[st.Name] = StageRecord{Attempt: sr.Attempt, Outcome: sr.Outcome, ReusedFrom: firstOf(sr.ReusedFrom, old.Name)}
+			rec.Stages[st.Name] = StageRecord{Attempt: sr.Attempt, Outcome: sr.Outcome, Model: sr.Model, ReusedFrom: firstOf(sr.ReusedFrom, old.Name)}
 			missing = slices.DeleteFunc(missing, func(m string) bool { return m == st.Name })
 		}
 	}
@@ -206,7 +212,7 @@ func goesOnByHand(err error, name string) error {
 
 // discard takes back the record of a run that could not start, unless a Job of it is there.
 func (p *Prepared) discard(ctx context.Context, c *client.Client) bool {
-	o, err := observe(ctx, c, p.Record.Name)
+	o, err := observe(ctx, c, p.Record.Name, false)
 	if err != nil || !nothingStarted(o.run, step{}) {
 		return false
 	}

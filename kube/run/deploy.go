@@ -1,0 +1,233 @@
+package run
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/kubectl-ml/kubectl-ml/kube/client"
+	"github.com/kubectl-ml/kubectl-ml/kube/pipeline"
+	"github.com/kubectl-ml/kubectl-ml/kube/registry"
+	"github.com/kubectl-ml/kubectl-ml/kube/serving"
+)
+
+// deploys says whether a stage rolls out a version of a model. Of other Deployments the run only waits for the rollout.
+func deploys(s pipeline.Stage) bool { return s.Deploy != nil && s.Deploy.Model != "" }
+
+// rolloutName is the name under which serving knows the rollout of a stage.
+func rolloutName(p *pipeline.PlannedStage) string {
+	if p.Deploy.Name != "" {
+		return p.Deploy.Name
+	}
+	var head metav1.PartialObjectMetadata
+	if len(p.Object) > 0 && json.Unmarshal(p.Object, &head) == nil && head.Name != "" {
+		return head.Name
+	}
+	ref, err := registry.ParseRef(p.Deploy.Model)
+	if err != nil {
+		return ""
+	}
+	return ref.Model
+}
+
+// deriveRollout is the state of a stage that rolls out a version.
+func deriveRollout(rec *Record, p *pipeline.PlannedStage, sr StageRecord, live Live, now time.Time, st *Stage) {
+	name := rolloutName(p)
+	c := Child{State: Waiting, Job: name}
+	id := ""
+	if len(sr.Jobs) > 0 {
+		id = sr.Jobs[0]
+	}
+	ro, seen := live.Rollouts[name]
+	switch {
+	case id == "" && sr.Refused != "":
+		c.State, c.Reason, c.Message = Failed, reasonNotStarted, sr.Refused
+	case id == "":
+	case live.Rollouts == nil:
+		c.State = Running
+	case !seen:
+		c.State, c.Reason, c.Message = Failed, "Deleted", fmt.Sprintf("deployment %s was deleted before %s was rolled out", name, sr.Deploys)
+	case ro.ID != id:
+		c.State, c.Reason = Failed, "Superseded"
+		c.Message = fmt.Sprintf("another rollout of %s began before this one had ended: it deploys %s:%d", name, ro.Model, ro.Version)
+	default:
+		rolloutState(ro, &c)
+	}
+	switch {
+	case c.State != Failed || id == "":
+	case rec.Cancel != nil:
+		c.State = Cancelled
+	case rec.overdue(now):
+		c.State = TimedOut
+	}
+	c.UID = id
+	st.Children = []Child{c}
+	st.State, st.Reason, st.Message, st.Started, st.Finished = c.State, c.Reason, c.Message, c.Started, c.Finished
+	st.open = !c.State.Terminal() && id != ""
+}
+
+// rolloutState is a rollout in the words of runs.
+func rolloutState(ro serving.Rollout, c *Child) {
+	c.Started, c.Finished, c.Message = ro.Started, ro.End, ro.Message
+	for _, side := range ro.Sides {
+		if side.Version == ro.Version && side.Image != "" {
+			c.Image = side.Image
+		}
+	}
+	switch {
+	case ro.Approval && !ro.Ended:
+		c.State, c.Reason = AwaitingApproval, "Approval"
+		if c.Message == "" {
+			c.Message = fmt.Sprintf("the rollout waits for approval at %d%%", ro.Weight)
+		}
+	case !ro.Ended:
+		c.State = Running
+		if ro.Phase == serving.Degraded {
+			c.Reason = string(ro.Phase)
+		}
+	case ro.Phase == serving.Healthy:
+		c.State, c.Message = Succeeded, ""
+	case ro.GateFailed:
+		c.State, c.Reason = Failed, "Gate"
+	default:
+		c.State, c.Reason = Failed, string(ro.Phase)
+	}
+}
+
+// liveRollouts reads the rollouts of the stages that have begun and not ended. Who drives the run takes each a step
+// forward by looking; acted says whether one moved.
+func liveRollouts(ctx context.Context, c *client.Client, rec *Record, live Live, drive bool) (acted bool, err error) {
+	drive = drive && rec.Cancel == nil && rec.End == nil && !rec.overdue(time.Now())
+	for i := range rec.Plan.Stages {
+		p := &rec.Plan.Stages[i]
+		sr := rec.Stages[p.Name]
+		if !deploys(p.Stage) || sr.Outcome != nil || len(sr.Jobs) == 0 || sr.Jobs[0] == "" {
+			continue
+		}
+		name := rolloutName(p)
+		ro, moved := serving.Rollout{}, false
+		if drive {
+			ro, moved, err = serving.Advance(ctx, c, name)
+		} else {
+			ro, err = serving.Get(ctx, c, name)
+		}
+		switch {
+		case apierrors.IsNotFound(err):
+		case err != nil:
+			return acted, err
+		default:
+			live.Rollouts[name] = ro
+			acted = acted || moved
+		}
+	}
+	return acted, nil
+}
+
+// choose notes which version a stage deploys, before it begins: a name that moves, such as an alias, is looked up once.
+func choose(ctx context.Context, c *client.Client, r Run, stage string, s step) error {
+	p := r.Stage(stage)
+	sr := s.of(r.Record, stage)
+	sr.Attempt = r.attempt(stage)
+	ref, err := chosen(r, p)
+	if err == nil && ref.Version == 0 {
+		var v registry.Version
+		if v, err = registry.Resolve(ctx, c, ref); err == nil {
+			ref = registry.Ref{Model: v.Model, Version: v.Version}
+		}
+	}
+	switch {
+	case err == nil:
+		sr.Deploys = ref.String()
+		s.stages[stage] = sr
+	case client.Transient(err) || ctx.Err() != nil:
+		return err
+	default:
+		s.note(r.Record, start{stage: stage}, "", oneLine(err))
+	}
+	return nil
+}
+
+// chosen is the version that a stage names: where it names a model that this run registers, what came of that.
+func chosen(r Run, p *pipeline.PlannedStage) (registry.Ref, error) {
+	ref, err := registry.ParseRef(p.Deploy.Model)
+	if err != nil || ref.Version > 0 || ref.Alias != "" {
+		return ref, err
+	}
+	makers := r.Plan.NeedsVersions(p)
+	for _, st := range r.Now {
+		switch {
+		case r.Stage(st.Name).Model != ref.Model || !slices.Contains(makers, st.Name):
+		case st.Registered.Ref() != "":
+			return registry.Ref{Model: ref.Model, Version: st.Registered.Version}, nil
+		case st.Registered != nil:
+			return ref, fmt.Errorf("the model of stage %s was not registered: %s", st.Name, st.Registered.Failed)
+		default:
+			return ref, fmt.Errorf("the result of stage %s names no model: there is nothing to deploy", st.Name)
+		}
+	}
+	return ref, nil
+}
+
+// beginRollout starts the rollout of the chosen version and returns its ID. Doing so twice starts one.
+func beginRollout(ctx context.Context, c *client.Client, rec *Record, stage string) (types.UID, error) {
+	p, sr := rec.Stage(stage), rec.Stages[stage]
+	ref, err := registry.ParseRef(sr.Deploys)
+	if err != nil {
+		return "", err
+	}
+	v, err := registry.Resolve(ctx, c, ref)
+	if err != nil {
+		return "", err
+	}
+	how, err := pipeline.DeployOf(&rec.Plan, stage)
+	if err != nil {
+		return "", err
+	}
+	q := serving.Request{
+		Name: rolloutName(p), Version: v, Deploy: how, Key: fmt.Sprintf("%s/%s/%d", rec.UID, stage, rec.attempt(stage)),
+		Helper: rec.Helper, HelperPullPolicy: rec.HelperPullPolicy, By: rec.By, Comment: rec.Reason, Run: rec.Name, Stage: stage,
+	}
+	if len(p.Object) > 0 {
+		d, err := pipeline.Deployment(&rec.Plan, rec.ref(), stage)
+		if err != nil {
+			return "", err
+		}
+		if q.Object, err = json.Marshal(d); err != nil {
+			return "", fmt.Errorf("write deployment %s: %w", d.Name, err)
+		}
+	}
+	ro, err := serving.Start(ctx, c, q, nil)
+	return types.UID(ro.ID), err
+}
+
+// goOn lets a rollout pass the step at which it waits for a person.
+func goOn(ctx context.Context, c *client.Client, name string, mark Mark, dryRun []string) error {
+	_, err := serving.Promote(ctx, c, name, false, registry.Mark{By: mark.By, At: mark.At, Comment: mark.Reason}, dryRun)
+	return err
+}
+
+// abort takes back a rollout of the run that has not ended, for the reason that the run ends.
+func abort(ctx context.Context, c *client.Client, r Run, name string) error {
+	ro, err := serving.Get(ctx, c, name)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil || ro.Run != r.Name || ro.Ended {
+		return err
+	}
+	mark := registry.Mark{At: time.Now().UTC(), Comment: firstOf(r.Message, "run "+r.Name+" "+string(r.State))}
+	if r.Cancel != nil {
+		mark.By = r.Cancel.By
+	}
+	_, err = serving.Abort(ctx, c, name, mark, nil)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
