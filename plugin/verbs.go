@@ -28,6 +28,7 @@ func (f *Factory) verbs() []*cobra.Command {
 		newSuspendCmd(f, runSuspendWork),
 		newScaleCmd(f, runScale),
 		newModelCmd(f),
+		newArtifactServeCmd(f),
 		newVersionCmd(f, runVersion),
 		newCompletionCmd(f),
 		newOptionsCmd(f),

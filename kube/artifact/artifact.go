@@ -210,8 +210,9 @@ func storeOf(ctx context.Context, c *client.Client, l location, item Item, o Opt
 		return newS3Store(l, creds, o)
 	case "oci":
 		return newOCIStore(l, creds, o)
+	case "pvc":
+		return newClaimStore(c, l, item.Namespace, o, m), nil
 	}
-	_ = m
 	return nil, fmt.Errorf("%s:// is not known", l.scheme)
 }
 

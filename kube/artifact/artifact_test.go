@@ -62,8 +62,8 @@ func holds(t *testing.T, file string, want []byte) {
 	}
 }
 
-// serve is a web server for one artifact; hook may answer instead.
-func serve(t *testing.T, content []byte, hook func(http.ResponseWriter, *http.Request) bool) *httptest.Server {
+// website is a web server for one artifact; hook may answer instead.
+func website(t *testing.T, content []byte, hook func(http.ResponseWriter, *http.Request) bool) *httptest.Server {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if hook != nil && hook(w, r) {
@@ -78,7 +78,7 @@ func serve(t *testing.T, content []byte, hook func(http.ResponseWriter, *http.Re
 
 func TestPullFromTheWeb(t *testing.T) {
 	content := noise(3 << 20)
-	s := serve(t, content, nil)
+	s := website(t, content, nil)
 	dir := t.TempDir()
 	var last Progress
 	got, err := Pull(t.Context(), nil, itemOf(s.URL+"/m/model.pkl?sig=1", content), dir, Options{Said: func(p Progress) { last = p }})
@@ -103,7 +103,7 @@ func TestPullFromTheWeb(t *testing.T) {
 
 func TestAMismatchLeavesNothing(t *testing.T) {
 	content := noise(1 << 20)
-	s := serve(t, content, nil)
+	s := website(t, content, nil)
 	dir := t.TempDir()
 	item := itemOf(s.URL+"/model.pkl", content)
 	item.Digest = digest([]byte("another"))
@@ -128,7 +128,7 @@ func TestAMismatchLeavesNothing(t *testing.T) {
 func TestConnectionsBreak(t *testing.T) {
 	content := noise(1 << 20)
 	var asked atomic.Int64
-	s := serve(t, content, func(w http.ResponseWriter, r *http.Request) bool {
+	s := website(t, content, func(w http.ResponseWriter, r *http.Request) bool {
 		n := asked.Add(1)
 		if n == 3 {
 			w.WriteHeader(http.StatusServiceUnavailable)
@@ -295,7 +295,7 @@ func TestServersThatMisbehave(t *testing.T) {
 		}, "more arrived than the artifact has"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := serve(t, content, c.hook)
+			s := website(t, content, c.hook)
 			dir := t.TempDir()
 			_, err := Pull(t.Context(), nil, itemOf(s.URL+"/model.pkl?sig=secret", content), dir, Options{Stall: 50 * time.Millisecond})
 			if err == nil || !strings.Contains(err.Error(), c.want) {
@@ -314,12 +314,12 @@ func TestServersThatMisbehave(t *testing.T) {
 func TestCredentialsStayWithTheirHost(t *testing.T) {
 	content := noise(100)
 	var elsewhere atomic.Value
-	other := serve(t, content, func(_ http.ResponseWriter, r *http.Request) bool {
+	other := website(t, content, func(_ http.ResponseWriter, r *http.Request) bool {
 		elsewhere.Store(r.Header.Get("Authorization"))
 		return false
 	})
 	var here atomic.Value
-	s := serve(t, nil, func(w http.ResponseWriter, r *http.Request) bool {
+	s := website(t, nil, func(w http.ResponseWriter, r *http.Request) bool {
 		here.Store(r.Header.Get("Authorization"))
 		http.Redirect(w, r, other.URL+"/model.pkl", http.StatusTemporaryRedirect)
 		return true
@@ -344,7 +344,7 @@ func TestCredentialsStayWithTheirHost(t *testing.T) {
 
 func TestTooLittleRoom(t *testing.T) {
 	content := noise(1 << 20)
-	s := serve(t, content, nil)
+	s := website(t, content, nil)
 	dir := t.TempDir()
 	_, err := Pull(t.Context(), nil, itemOf(s.URL+"/m", content), dir, Options{Free: func(string) (int64, error) { return 1 << 10, nil }})
 	if err == nil || !strings.Contains(err.Error(), "needs 1.0 MiB, and "+dir+" has 1.0 KiB left") {

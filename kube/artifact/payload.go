@@ -12,6 +12,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -20,6 +21,8 @@ type payload struct {
 	name   string
 	folder bool
 	fsys   fs.FS
+	// base is the folder's path in fsys.
+	base string
 	// files are those of a folder in the order of their names; of a file only itself.
 	files []entry
 	// size and digest are those of the file, or of the folder's tar; digest is empty until it was hashed.
@@ -48,7 +51,7 @@ func newPayload(ctx context.Context, from string, m *meter) (*payload, error) {
 	}
 	var p *payload
 	if isFolder {
-		p, err = folderPayload(ctx, filepath.Base(abs), os.DirFS(abs))
+		p, err = folderPayload(ctx, filepath.Base(abs), os.DirFS(abs), ".")
 	} else {
 		p, err = filePayload(os.DirFS(filepath.Dir(abs)), filepath.Base(abs))
 	}
@@ -71,9 +74,9 @@ func filePayload(fsys fs.FS, name string) (*payload, error) {
 
 // folderPayload lists the files of a folder. Links to files are followed as far as fsys lets them; links to folders
 // and what is no file are refused, because no store could keep them.
-func folderPayload(ctx context.Context, name string, fsys fs.FS) (*payload, error) {
-	p := &payload{name: safeName(name), folder: true, fsys: fsys}
-	err := fs.WalkDir(fsys, ".", func(file string, d fs.DirEntry, err error) error {
+func folderPayload(ctx context.Context, name string, fsys fs.FS, base string) (*payload, error) {
+	p := &payload{name: safeName(name), folder: true, fsys: fsys, base: base}
+	err := fs.WalkDir(fsys, base, func(file string, d fs.DirEntry, err error) error {
 		if err = errors.Join(err, ctx.Err()); err != nil || d.IsDir() {
 			return err
 		}
@@ -85,6 +88,11 @@ func folderPayload(ctx context.Context, name string, fsys fs.FS) (*payload, erro
 			return fmt.Errorf("%s is a link to a folder: put the folder itself there", file)
 		case !st.Mode().IsRegular():
 			return fmt.Errorf("%s is no plain file (%s)", file, st.Mode().Type())
+		case len(p.files) >= maxEntries:
+			return fmt.Errorf("it holds more than %d files", maxEntries)
+		}
+		if base != "." {
+			file = strings.TrimPrefix(file, base+"/")
 		}
 		p.files = append(p.files, entry{file, st.Size()})
 		return nil
@@ -133,10 +141,13 @@ func (p *payload) reader() io.ReadCloser {
 	}
 	r, w := io.Pipe()
 	go func() {
-		w.CloseWithError(writeTar(w, p.files, func(e entry) (io.ReadCloser, error) { return p.fsys.Open(e.name) }))
+		w.CloseWithError(writeTar(w, p.files, func(e entry) (io.ReadCloser, error) { return p.open(e) }))
 	}()
 	return r
 }
+
+// open opens a file of the folder.
+func (p *payload) open(e entry) (fs.File, error) { return p.fsys.Open(path.Join(p.base, e.name)) }
 
 type failed struct{ err error }
 

@@ -30,7 +30,7 @@ func (s *fileStore) about(ctx context.Context) (about, error) {
 	case err != nil:
 		return a, err
 	case st.IsDir():
-		s.folder, err = folderPayload(ctx, a.name, os.DirFS(s.path))
+		s.folder, err = folderPayload(ctx, a.name, os.DirFS(s.path), ".")
 		if err != nil {
 			return a, err
 		}

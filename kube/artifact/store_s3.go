@@ -198,7 +198,7 @@ func (s *s3Store) writeFolder(ctx context.Context, p *payload, m *meter) (string
 		}
 	}
 	for _, e := range p.files {
-		f, err := p.fsys.Open(e.name)
+		f, err := p.open(e)
 		if err != nil {
 			return "", err
 		}

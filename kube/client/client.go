@@ -32,6 +32,8 @@ type Client struct {
 	// serve what the typed clients cannot express: the proxy of the API server.
 	HTTP   *http.Client
 	Server *url.URL
+	// Config is for what upgrades a connection, such as exec, and must not be changed.
+	Config *rest.Config
 	// Namespace is never empty.
 	Namespace string
 	// Host is the API server's address, for messages.
@@ -65,7 +67,7 @@ func New(cfg *rest.Config, namespace string) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up the connection to %s: %w", cfg.Host, err)
 	}
-	return &Client{Kube: cs, Meta: meta, Dynamic: dyn, HTTP: hc, Server: server, Namespace: namespace, Host: cfg.Host}, nil
+	return &Client{Kube: cs, Meta: meta, Dynamic: dyn, HTTP: hc, Server: server, Config: cfg, Namespace: namespace, Host: cfg.Host}, nil
 }
 
 // WhoAmI is the user name that the API server knows the caller by, or the local user's where the server does not say.
