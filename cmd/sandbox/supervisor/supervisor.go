@@ -40,6 +40,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the sandbox's kubeconfig: %w", err)
 	}
+	config.QPS = -1 // each log that somebody reads is a request
 	client, err := dynamic.NewForConfig(config)
 	if err != nil {
 		return fmt.Errorf("connect to the sandbox: %w", err)
