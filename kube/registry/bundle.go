@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -52,16 +51,8 @@ type Bundled struct {
 	Notes    map[string]string `json:"notes,omitempty"`
 	// Inline is the artifact itself, of a document without a tar.
 	Inline []byte `json:"inline,omitempty"`
-	// Files are the artifact in the tar around the document.
-	Files []BundleFile `json:"files,omitempty"`
-}
-
-// BundleFile is a file of an artifact in a tar.
-type BundleFile struct {
-	// Path is artifacts/VERSION/NAME in the tar; NAME has folders in it where the artifact is one.
-	Path   string `json:"path"`
-	Size   int64  `json:"size"`
-	Digest string `json:"digest"`
+	// File is the artifact in the tar around the document: artifacts/VERSION/NAME, its bytes those that the digest is of.
+	File string `json:"file,omitempty"`
 }
 
 // Origin says where the bundle was exported, as lines of imported history name it.
@@ -136,7 +127,6 @@ func (b *Bundle) check() error {
 	if len(b.Versions) == 0 {
 		return errors.New("the document holds no version")
 	}
-	paths := map[string]bool{}
 	for i := range b.Versions {
 		v := &b.Versions[i]
 		where := fmt.Sprintf("version %d of the document", v.Version)
@@ -147,20 +137,9 @@ func (b *Bundle) check() error {
 			return fmt.Errorf("%s belongs to model %q, not to %q", where, v.Model, b.Model)
 		case b.Version(v.Version) != v:
 			return fmt.Errorf("%s is there twice", where)
-		case len(v.Inline) > 0 && len(v.Files) > 0:
-			return fmt.Errorf("%s has its artifact twice: in the document and beside it", where)
 		}
-		if err := v.checkInline(); err != nil {
+		if err := v.checkArtifact(); err != nil {
 			return fmt.Errorf("%s: %w", where, err)
-		}
-		for _, f := range v.Files {
-			if err := v.checkFile(f); err != nil {
-				return fmt.Errorf("%s: %w", where, err)
-			}
-			if paths[f.Path] {
-				return fmt.Errorf("%s: file %q is there twice", where, f.Path)
-			}
-			paths[f.Path] = true
 		}
 	}
 	for alias, n := range b.Aliases {
@@ -174,34 +153,31 @@ func (b *Bundle) check() error {
 // inline says that the artifact is kept in the version's ConfigMap.
 func (v *Bundled) inline() bool { return strings.HasPrefix(v.Artifact.URI, "inline:") }
 
-func (v *Bundled) checkInline() error {
-	if !v.inline() || len(v.Files) > 0 {
-		if len(v.Inline) > 0 {
-			return fmt.Errorf("it holds an artifact, but its URI is %s", v.Artifact.URI)
-		}
+// checkArtifact holds what the bundle has of the artifact against its facts, and refuses a file that would be written
+// elsewhere than into a folder of its own when somebody unpacks the tar.
+func (v *Bundled) checkArtifact() error {
+	name, ok := strings.CutPrefix(v.File, v.folder())
+	switch {
+	case v.File == "" && v.inline():
+		return checkBytes(v.Artifact, v.Inline)
+	case len(v.Inline) > 0 && v.File != "":
+		return errors.New("its artifact is there twice: in the document and beside it")
+	case len(v.Inline) > 0:
+		return fmt.Errorf("it holds an artifact, but its URI is %s", v.Artifact.URI)
+	case v.File == "":
 		return nil
+	case !ok || name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\\:") || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }):
+		return fmt.Errorf("its file %q has a path that no export writes: it must be %sNAME", v.File, v.folder())
+	case !digestPattern.MatchString(v.Artifact.Digest):
+		return fmt.Errorf("its file %s has no digest to be checked against", v.File)
 	}
-	return checkBytes(v.Artifact, v.Inline)
+	return nil
 }
 
 // checkBytes holds the bytes of an artifact against its facts.
 func checkBytes(a pipeline.Artifact, b []byte) error {
 	if got := DigestOf(b); got != a.Digest {
-		return fmt.Errorf("its artifact has the digest %s, not %s: the file was changed or damaged", got, a.Digest)
-	}
-	return nil
-}
-
-// checkFile refuses what would be written elsewhere than into a folder of its own when the tar is unpacked.
-func (v *Bundled) checkFile(f BundleFile) error {
-	name, ok := strings.CutPrefix(f.Path, v.folder())
-	switch {
-	case !ok || name == "" || path.Clean(f.Path) != f.Path || strings.ContainsAny(f.Path, "\\\x00:") || strings.HasPrefix(name, "/"):
-		return fmt.Errorf("file %q has a path that no export writes: it must be %sNAME", f.Path, v.folder())
-	case f.Size < 0:
-		return fmt.Errorf("file %q has the size %d", f.Path, f.Size)
-	case v.inline() && (len(v.Files) > 1 || f.Digest != v.Artifact.Digest):
-		return fmt.Errorf("file %q has the digest %s, but the artifact's is %s", f.Path, f.Digest, v.Artifact.Digest)
+		return fmt.Errorf("its artifact has the digest %s, not %s: it was changed or damaged", got, a.Digest)
 	}
 	return nil
 }

@@ -8,14 +8,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/kubectl-ml/kubectl-ml/kube/pipeline"
 )
 
 // documentName is the first file of a tar.
 const documentName = "model.json"
 
-// WriteTar writes a bundle with the files that its versions name; open gives the bytes of one. The document goes first,
-// and no name, owner or time of this machine goes in.
-func WriteTar(w io.Writer, b Bundle, open func(BundleFile) (io.ReadCloser, error)) error {
+// WriteTar writes a bundle with the files that its versions name; open gives the bytes of one, which must have
+// the size and the digest that its facts say. The document goes first, and no name, owner or time of this machine goes in.
+func WriteTar(w io.Writer, b Bundle, open func(Bundled) (io.ReadCloser, error)) error {
 	doc, err := EncodeBundle(b)
 	if err != nil {
 		return err
@@ -30,37 +32,38 @@ func WriteTar(w io.Writer, b Bundle, open func(BundleFile) (io.ReadCloser, error
 	if _, err := t.Write(doc); err != nil {
 		return err
 	}
-	for i := range b.Versions {
-		for _, f := range b.Versions[i].Files {
-			if err := header(f.Path, f.Size); err != nil {
-				return fmt.Errorf("write %s: %w", f.Path, err)
-			}
-			if err := copyFile(t, f, open); err != nil {
-				return fmt.Errorf("write %s: %w", f.Path, err)
-			}
+	for _, v := range b.Versions {
+		if v.File == "" {
+			continue
+		}
+		if err := header(v.File, v.Artifact.Size); err != nil {
+			return fmt.Errorf("write %s: %w", v.File, err)
+		}
+		if err := copyFile(t, v, open); err != nil {
+			return fmt.Errorf("write %s: %w", v.File, err)
 		}
 	}
 	return t.Close()
 }
 
-func copyFile(w io.Writer, f BundleFile, open func(BundleFile) (io.ReadCloser, error)) error {
-	r, err := open(f)
+func copyFile(w io.Writer, v Bundled, open func(Bundled) (io.ReadCloser, error)) error {
+	r, err := open(v)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = r.Close() }()
-	return hashed(w, r, f)
+	return hashed(w, r, v.Artifact)
 }
 
-// hashed copies a file and says when it is not the one that f describes.
-func hashed(w io.Writer, r io.Reader, f BundleFile) error {
+// hashed copies an artifact and says when it is not the one that a describes.
+func hashed(w io.Writer, r io.Reader, a pipeline.Artifact) error {
 	h := sha256.New()
 	n, err := io.Copy(io.MultiWriter(w, h), r)
 	if err != nil {
 		return err
 	}
-	if got := "sha256:" + hex.EncodeToString(h.Sum(nil)); n != f.Size || got != f.Digest {
-		return fmt.Errorf("it has %d bytes with the digest %s, not %d with %s: the file was changed or damaged", n, got, f.Size, f.Digest)
+	if got := "sha256:" + hex.EncodeToString(h.Sum(nil)); n != a.Size || got != a.Digest {
+		return fmt.Errorf("it has %d bytes with the digest %s, not %d with %s: the file was changed or damaged", n, got, a.Size, a.Digest)
 	}
 	return nil
 }
@@ -68,7 +71,7 @@ func hashed(w io.Writer, r io.Reader, f BundleFile) error {
 // ReadBundle reads a document, or a tar with one and the files that it names. Each file is given to keep, which reads it
 // whole; a nil keep only checks. No file of the tar is trusted before ReadBundle has returned without an error: what keep
 // wrote until then is to be thrown away.
-func ReadBundle(r io.Reader, keep func(Bundled, BundleFile, io.Reader) error) (Bundle, error) {
+func ReadBundle(r io.Reader, keep func(Bundled, io.Reader) error) (Bundle, error) {
 	head := make([]byte, 512)
 	n, err := io.ReadFull(r, head)
 	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
@@ -89,8 +92,8 @@ func ReadBundle(r io.Reader, keep func(Bundled, BundleFile, io.Reader) error) (B
 			return b, err
 		}
 		for i := range b.Versions {
-			if v := &b.Versions[i]; len(v.Files) > 0 {
-				return b, fmt.Errorf("the document names the files of version %d, but it is not in the tar that holds them", v.Version)
+			if v := &b.Versions[i]; v.File != "" {
+				return b, fmt.Errorf("the document names the file of version %d, but it is not in the tar that holds them", v.Version)
 			}
 		}
 		return b, nil
@@ -100,7 +103,7 @@ func ReadBundle(r io.Reader, keep func(Bundled, BundleFile, io.Reader) error) (B
 	return readTar(all, keep)
 }
 
-func readTar(r io.Reader, keep func(Bundled, BundleFile, io.Reader) error) (Bundle, error) {
+func readTar(r io.Reader, keep func(Bundled, io.Reader) error) (Bundle, error) {
 	t := tar.NewReader(r)
 	h, err := t.Next()
 	if err != nil {
@@ -121,15 +124,11 @@ func readTar(r io.Reader, keep func(Bundled, BundleFile, io.Reader) error) (Bund
 }
 
 // readFiles reads the files behind the document: exactly those that it names, each once, with its size and digest.
-func readFiles(t *tar.Reader, b *Bundle, keep func(Bundled, BundleFile, io.Reader) error) error {
-	type named struct {
-		version Bundled
-		file    BundleFile
-	}
-	missing := map[string]named{}
+func readFiles(t *tar.Reader, b *Bundle, keep func(Bundled, io.Reader) error) error {
+	missing := map[string]Bundled{}
 	for _, v := range b.Versions {
-		for _, f := range v.Files {
-			missing[f.Path] = named{v, f}
+		if v.File != "" {
+			missing[v.File] = v
 		}
 	}
 	for {
@@ -140,12 +139,12 @@ func readFiles(t *tar.Reader, b *Bundle, keep func(Bundled, BundleFile, io.Reade
 		if err != nil {
 			return broken(err)
 		}
-		n, ok := missing[h.Name]
-		if !ok || h.Typeflag != tar.TypeReg || h.Size != n.file.Size {
+		v, ok := missing[h.Name]
+		if !ok || h.Typeflag != tar.TypeReg || h.Size != v.Artifact.Size {
 			return fmt.Errorf("the tar holds %q (%d bytes), which its document does not name so: it was changed after its export", h.Name, h.Size)
 		}
 		delete(missing, h.Name)
-		if err := keepFile(t, n.version, n.file, keep); err != nil {
+		if err := keepFile(t, v, keep); err != nil {
 			return fmt.Errorf("%s: %w", h.Name, broken(err))
 		}
 	}
@@ -155,19 +154,19 @@ func readFiles(t *tar.Reader, b *Bundle, keep func(Bundled, BundleFile, io.Reade
 	return nil
 }
 
-func keepFile(r io.Reader, v Bundled, f BundleFile, keep func(Bundled, BundleFile, io.Reader) error) error {
+func keepFile(r io.Reader, v Bundled, keep func(Bundled, io.Reader) error) error {
 	if keep == nil {
-		return hashed(io.Discard, r, f)
+		return hashed(io.Discard, r, v.Artifact)
 	}
 	// What is kept is hashed on its way, so that both see the same bytes.
 	from, to := io.Pipe()
 	done := make(chan error, 1)
 	go func() {
-		err := keep(v, f, from)
+		err := keep(v, from)
 		_ = from.CloseWithError(errors.Join(err, io.ErrClosedPipe))
 		done <- err
 	}()
-	err := hashed(to, r, f)
+	err := hashed(to, r, v.Artifact)
 	_ = to.CloseWithError(err)
 	if kept := <-done; kept != nil {
 		return kept

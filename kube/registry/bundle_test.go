@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -37,14 +36,14 @@ func exported() Bundle {
 // inTar is exported with its artifacts as files of a tar.
 func inTar() (Bundle, map[string]string) {
 	b := exported()
-	files := map[string]string{"artifacts/3/model.pkl": "pickle", "artifacts/7/weights/a.bin": "weights"}
-	b.Versions[0].Inline, b.Versions[0].Files = nil, []BundleFile{{Path: "artifacts/3/model.pkl", Size: 6, Digest: DigestOf([]byte("pickle"))}}
-	b.Versions[1].Files = []BundleFile{{Path: "artifacts/7/weights/a.bin", Size: 7, Digest: DigestOf([]byte("weights"))}}
+	files := map[string]string{"artifacts/3/model.pkl": "pickle", "artifacts/7/weights.bin": "weights"}
+	b.Versions[0].Inline, b.Versions[0].File = nil, "artifacts/3/model.pkl"
+	b.Versions[1].File = "artifacts/7/weights.bin"
 	return b, files
 }
 
-func opener(files map[string]string) func(BundleFile) (io.ReadCloser, error) {
-	return func(f BundleFile) (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(files[f.Path])), nil }
+func opener(files map[string]string) func(Bundled) (io.ReadCloser, error) {
+	return func(v Bundled) (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(files[v.File])), nil }
 }
 
 func TestBundleComesBack(t *testing.T) {
@@ -77,12 +76,9 @@ func TestBundleComesBack(t *testing.T) {
 		t.Error("two exports of the same differ")
 	}
 	kept := map[string]string{}
-	got, err := ReadBundle(bytes.NewReader(first.Bytes()), func(v Bundled, f BundleFile, r io.Reader) error {
+	got, err := ReadBundle(bytes.NewReader(first.Bytes()), func(v Bundled, r io.Reader) error {
 		text, err := io.ReadAll(r)
-		kept[f.Path] = string(text)
-		if v.Version != 3 && v.Version != 7 {
-			err = fmt.Errorf("file of version %d", v.Version)
-		}
+		kept[v.File] = string(text)
 		return err
 	})
 	if err != nil {
@@ -94,7 +90,7 @@ func TestBundleComesBack(t *testing.T) {
 	if diff := cmp.Diff(files, kept); diff != "" {
 		t.Errorf("files -want +got\n%s", diff)
 	}
-	if _, err := ReadBundle(&second, func(Bundled, BundleFile, io.Reader) error { return errors.New("disk full") }); err == nil || !strings.Contains(err.Error(), "disk full") {
+	if _, err := ReadBundle(&second, func(Bundled, io.Reader) error { return errors.New("disk full") }); err == nil || !strings.Contains(err.Error(), "disk full") {
 		t.Errorf("a full disk: %v", err)
 	}
 }
@@ -110,9 +106,7 @@ func TestBundleIsRefused(t *testing.T) {
 		return string(text)
 	}
 	good := encode(func(*Bundle) {})
-	file := func(path string, b *Bundle) {
-		b.Versions[1].Files = []BundleFile{{Path: path, Size: 1, Digest: DigestOf(nil)}}
-	}
+	file := func(path string, b *Bundle) { b.Versions[1].File = path }
 	for name, c := range map[string]struct{ text, err string }{
 		"nothing":           {"", "the file is empty"},
 		"white space":       {" \n", "the file is empty"},
@@ -133,16 +127,16 @@ func TestBundleIsRefused(t *testing.T) {
 		"a stranger":        {encode(func(b *Bundle) { b.Versions[0].Model = "x" }), `version 3 of the document belongs to model "x", not to "m"`},
 		"twice":             {encode(func(b *Bundle) { b.Versions[0].Version = 7 }), "version 7 of the document is there twice"},
 		"a dangling alias":  {encode(func(b *Bundle) { b.Aliases["production"] = 8 }), "the alias production of the document points at version 8"},
-		"files, no tar":     {encode(func(b *Bundle) { file("artifacts/7/x", b) }), "names the files of version 7, but it is not in the tar"},
+		"files, no tar":     {encode(func(b *Bundle) { file("artifacts/7/x", b) }), "names the file of version 7, but it is not in the tar"},
 		"an absolute path":  {encode(func(b *Bundle) { file("/etc/passwd", b) }), "has a path that no export writes"},
 		"a way out":         {encode(func(b *Bundle) { file("artifacts/7/../../x", b) }), "has a path that no export writes"},
 		"another's folder":  {encode(func(b *Bundle) { file("artifacts/3/x", b) }), "it must be artifacts/7/NAME"},
 		"a Windows path":    {encode(func(b *Bundle) { file(`artifacts/7/..\x`, b) }), "has a path that no export writes"},
 		"a folder's path":   {encode(func(b *Bundle) { file("artifacts/7/", b) }), "has a path that no export writes"},
 		"a double slash":    {encode(func(b *Bundle) { file("artifacts/7//x", b) }), "has a path that no export writes"},
-		"a file twice":      {encode(func(b *Bundle) { file("artifacts/7/x", b); b.Versions[1].Files = slices.Repeat(b.Versions[1].Files, 2) }), `file "artifacts/7/x" is there twice`},
-		"a negative size":   {encode(func(b *Bundle) { file("artifacts/7/x", b); b.Versions[1].Files[0].Size = -1 }), "has the size -1"},
-		"inline and a file": {encode(func(b *Bundle) { b.Versions[0].Files = []BundleFile{{Path: "artifacts/3/x"}} }), "has its artifact twice"},
+		"no digest":         {encode(func(b *Bundle) { file("artifacts/7/x", b); b.Versions[1].Artifact.Digest = "" }), "has no digest to be checked against"},
+		"a folder in it":    {encode(func(b *Bundle) { file("artifacts/7/x/y", b) }), "has a path that no export writes"},
+		"inline and a file": {encode(func(b *Bundle) { b.Versions[0].File = "artifacts/3/x" }), "its artifact is there twice"},
 	} {
 		_, err := ReadBundle(strings.NewReader(c.text), nil)
 		if err == nil || !strings.Contains(err.Error(), c.err) {
@@ -166,7 +160,7 @@ func TestTarIsRefused(t *testing.T) {
 		kind       byte
 	}
 	model := entry{documentName, string(doc), tar.TypeReg}
-	a, z := entry{"artifacts/3/model.pkl", "pickle", tar.TypeReg}, entry{"artifacts/7/weights/a.bin", "weights", tar.TypeReg}
+	a, z := entry{"artifacts/3/model.pkl", "pickle", tar.TypeReg}, entry{"artifacts/7/weights.bin", "weights", tar.TypeReg}
 	pack := func(entries ...entry) string {
 		var out bytes.Buffer
 		w := tar.NewWriter(&out)
@@ -197,11 +191,11 @@ func TestTarIsRefused(t *testing.T) {
 		"twice":            {pack(model, a, a, z), "changed after its export"},
 		"a bomb":           {pack(model, entry{a.name, strings.Repeat("x", 1<<20), tar.TypeReg}), `the tar holds "artifacts/3/model.pkl" (1048576 bytes)`},
 		"another content":  {pack(model, entry{a.name, "elkcip", tar.TypeReg}, z), "artifacts/3/model.pkl: it has 6 bytes with the digest"},
-		"a missing file":   {pack(model, a), "the tar is incomplete: artifacts/7/weights/a.bin"},
+		"a missing file":   {pack(model, a), "the tar is incomplete: artifacts/7/weights.bin"},
 		"cut in a header":  {whole.String()[:700], "the tar is truncated"},
 		"cut in a file":    {strings.Split(whole.String(), "ckle")[0], "the tar is truncated"},
 	} {
-		for _, keep := range []func(Bundled, BundleFile, io.Reader) error{nil, func(_ Bundled, _ BundleFile, r io.Reader) error { _, err := io.Copy(io.Discard, r); return err }} {
+		for _, keep := range []func(Bundled, io.Reader) error{nil, func(_ Bundled, r io.Reader) error { _, err := io.Copy(io.Discard, r); return err }} {
 			_, err := ReadBundle(strings.NewReader(c.text), keep)
 			if (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
 				t.Errorf("%s: error %v, want %q", name, err, c.err)

@@ -26,11 +26,8 @@ type MLflow struct {
 	HTTP                  *http.Client
 }
 
-// maxAnswer bounds an answer of MLflow, in bytes. maxMetrics and those of system metrics are Facts' own limits.
-const (
-	maxAnswer  = 16 << 20
-	maxMetrics = 64
-)
+// maxAnswer bounds an answer of MLflow, in bytes.
+const maxAnswer = 16 << 20
 
 // ParseMLflow takes apart mlflow://MODEL/VERSION or mlflow://MODEL@ALIAS. What is special in a URL is escaped in the name:
 // a slash is %2F, an @ is %40.
@@ -246,7 +243,7 @@ func (v mlflowVersion) foreign() (Foreign, error) {
 	case v.Source == "":
 		return Foreign{}, fmt.Errorf("version %d has no source", n)
 	}
-	f := Foreign{Facts: Facts{Model: v.Name, Version: n, CreatedBy: v.User, Artifact: pipeline.Artifact{URI: v.Source}}, Notes: map[string]string{}}
+	f := Foreign{Facts: Facts{Model: v.Name, Version: n, CreatedBy: v.User, Artifact: pipeline.Artifact{URI: strings.ReplaceAll(v.Source, " ", "%20")}}, Notes: map[string]string{}}
 	if ms, err := strconv.ParseInt(string(v.Created), 10, 64); err == nil && ms > 0 {
 		f.CreatedAt = time.UnixMilli(ms).UTC()
 	}
@@ -293,6 +290,10 @@ func (r mlflowRun) into(f *Foreign) {
 			f.Left = append(f.Left, fmt.Sprintf("metric %s, which is %s", m.Key, m.Value))
 			continue
 		}
+		if len(m.Key) > MaxMetricName {
+			f.Left = append(f.Left, fmt.Sprintf("metric %.40s..., whose name has more than %d characters", m.Key, MaxMetricName))
+			continue
+		}
 		metrics[m.Key] = v
 	}
 	f.Metrics = f.fewest(metrics)
@@ -300,7 +301,11 @@ func (r mlflowRun) into(f *Foreign) {
 		if f.Params == nil {
 			f.Params = pipeline.Params{}
 		}
-		f.Params[p.Key] = scalar(string(p.Value))
+		f.Params[p.Key] = Scalar(string(p.Value))
+	}
+	if text, err := json.Marshal(f.Params); err != nil || len(text) > MaxDocument {
+		f.Params = nil
+		f.Left = append(f.Left, fmt.Sprintf("its %d parameters, which have %d bytes", len(r.Data.Params), len(text)))
 	}
 	for _, t := range r.Data.Tags {
 		switch value := string(t.Value); t.Key {
@@ -331,9 +336,9 @@ func (f *Foreign) fewest(metrics map[string]float64) map[string]float64 {
 	slices.SortStableFunc(names, func(a, b string) int {
 		return strings.Compare(strconv.FormatBool(strings.HasPrefix(a, "system/")), strconv.FormatBool(strings.HasPrefix(b, "system/")))
 	})
-	if len(names) > maxMetrics {
-		f.Left = append(f.Left, fmt.Sprintf("%d of its %d metrics (%s ...): a version keeps %d", len(names)-maxMetrics, len(names), names[maxMetrics], maxMetrics))
-		for _, name := range names[maxMetrics:] {
+	if len(names) > MaxMetrics {
+		f.Left = append(f.Left, fmt.Sprintf("%d of its %d metrics (%s ...): a version keeps %d", len(names)-MaxMetrics, len(names), names[MaxMetrics], MaxMetrics))
+		for _, name := range names[MaxMetrics:] {
 			delete(metrics, name)
 		}
 	}
@@ -354,7 +359,7 @@ func (f *Foreign) signature(tag string) {
 		if !strings.HasSuffix(strings.TrimSuffix(f.Artifact.URI, "/"), "/"+l.Path) && len(logged) > 1 {
 			continue
 		}
-		if s := string(l.Signature); s != "" && s != "null" {
+		if s := string(l.Signature); s != "" && s != "null" && len(s) <= MaxDocument {
 			f.Signature = l.Signature
 		}
 		for _, flavor := range slices.Sorted(maps.Keys(l.Flavors)) {
@@ -365,8 +370,8 @@ func (f *Foreign) signature(tag string) {
 	}
 }
 
-// scalar reads a parameter, which MLflow keeps as text, as the number or the bool that it was.
-func scalar(s string) any {
+// Scalar reads a parameter that is kept as text as the number or the bool that it was; what is neither stays a text.
+func Scalar(s string) any {
 	switch s {
 	case "True":
 		return true

@@ -110,7 +110,7 @@ func TestMLflowAnswersBadly(t *testing.T) {
 		if left := strings.Join(got.Left, "; "); !strings.Contains(left, c.left) || c.left == "" && left != "" {
 			t.Errorf("%s: left %q, want %q", name, left, c.left)
 		}
-		if len(got.Metrics) > maxMetrics {
+		if len(got.Metrics) > MaxMetrics {
 			t.Errorf("%s: %d metrics", name, len(got.Metrics))
 		}
 	}
