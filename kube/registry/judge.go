@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,7 +13,8 @@ import (
 	"github.com/kubectl-ml/kubectl-ml/kube/client"
 )
 
-// Record appends an event to a model's history, as what deploys a version does. At and By are filled in when empty.
+// Record appends an event to a model's history, as what deploys a version does. At and By are filled in when empty. The
+// same event, its time included, is written once: several clients may drive the same rollout, and each records its end.
 func Record(ctx context.Context, c *client.Client, model string, e Event) error {
 	if e.Action == "" {
 		return refuse("a line of history needs an action")
@@ -26,7 +28,21 @@ func Record(ctx context.Context, c *client.Client, model string, e Event) error 
 	if e.At.IsZero() {
 		e.At = time.Now().UTC()
 	}
-	return change(ctx, c, model, false, nil, func(_ context.Context, h *Head) error { return h.say(e) })
+	return change(ctx, c, model, false, nil, func(_ context.Context, h *Head) error {
+		if slices.ContainsFunc(h.headEvents(), func(have Event) bool { return sameEvent(have, e) }) {
+			return errUnchanged
+		}
+		return h.say(e)
+	})
+}
+
+// sameEvent says whether two events are one.
+func sameEvent(a, b Event) bool {
+	if !a.At.Equal(b.At) {
+		return false
+	}
+	a.At, b.At = time.Time{}, time.Time{}
+	return reflect.DeepEqual(a, b)
 }
 
 // Judge approves or rejects a version: state is approved or rejected. The last judgement counts. What names or serves

@@ -112,7 +112,7 @@ func pullable(q *Request) error {
 
 // puller is the init container that downloads the artifact and verifies its digest.
 func puller(q *Request, folder, to string) corev1.Container {
-	args := []string{"model", "pull", q.Version.Artifact.URI, to}
+	args := []string{"model", "pull", "--uri", q.Version.Artifact.URI, "--to", to, "--force"}
 	if d := q.Version.Artifact.Digest; d != "" {
 		args = append(args, "--digest", d)
 	}

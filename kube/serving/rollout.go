@@ -126,6 +126,8 @@ type Gate struct {
 	State   Verdict `json:"state"`
 	Message string  `json:"message,omitempty"`
 	Job     string  `json:"job,omitempty"`
+	// made says that the Job is there.
+	made bool
 }
 
 // Verdict is what a gate says.
