@@ -33,6 +33,14 @@ type exporter struct {
 	text func(n int) string
 }
 
+// scraped are options of its job: one whose name begins with native has its classic histograms stored as native ones.
+func (e *exporter) scraped() string {
+	if strings.HasPrefix(e.job, "native-") {
+		return "  scrape_native_histograms: true\n  convert_classic_histograms_to_nhcb: true\n"
+	}
+	return ""
+}
+
 // file is an exporter that says the same each time.
 func file(t *testing.T, name string) func(int) string {
 	t.Helper()
@@ -56,7 +64,7 @@ func engine(t *testing.T, exporters ...exporter) *Source {
 			w.Header().Set("Content-Type", "text/plain; version=0.0.4")
 			_, _ = w.Write([]byte(e.text(int(counts[i].Add(1)))))
 		})
-		fmt.Fprintf(&config, "- job_name: %s\n  honor_labels: %t\n  metrics_path: /%d/metrics\n  static_configs:\n  - targets: [ADDRESS]\n    labels: {instance: '10.0.0.%d:9400'", e.job, e.honor, i, i+1)
+		fmt.Fprintf(&config, "- job_name: %s\n%s  honor_labels: %t\n  metrics_path: /%d/metrics\n  static_configs:\n  - targets: [ADDRESS]\n    labels: {instance: '10.0.0.%d:9400'", e.job, e.scraped(), e.honor, i, i+1)
 		for name, value := range e.target {
 			fmt.Fprintf(&config, ", %s: %q", name, value)
 		}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"strconv"
 
 	"github.com/kubectl-ml/kubectl-ml/kube/client"
@@ -26,36 +25,11 @@ type labels map[string]string
 // gets are overwritten by the next ones. Thousands of series pass in a few megabytes, where the library keeps them
 // three times over. Warnings come as a *PartialError after all values.
 func (s *Source) each(ctx context.Context, expr string, f func(sample)) error {
-	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
-	defer cancel()
 	u := s.conn.URL("/api/v1/query", nil)
 	q := u.Query()
 	q.Set("query", expr)
 	u.RawQuery = q.Encode()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
-	if err != nil {
-		return err
-	}
-	body, err := s.conn.open(req)
-	if err != nil {
-		return explain("ask Prometheus "+s.where, err)
-	}
-	defer func() { _ = body.Close() }()
-	bounded := &io.LimitedReader{R: body, N: s.conn.limit}
-	warnings, err := readVector(bounded, f)
-	switch {
-	case ctx.Err() != nil:
-		err = ctx.Err()
-	case err != nil && bounded.N <= 0:
-		err = s.conn.tooLarge()
-	}
-	switch {
-	case err != nil:
-		return explain("ask Prometheus "+s.where, err)
-	case len(warnings) > 0:
-		return &PartialError{Where: s.where, Warnings: warnings}
-	}
-	return nil
+	return s.read(ctx, u.String(), func(r io.Reader) ([]string, error) { return readVector(r, f) })
 }
 
 // readVector reads the answer to an instant query as it comes.
