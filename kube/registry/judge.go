@@ -194,6 +194,7 @@ func (h *Head) note(n int, set map[string]string, unset []string) (said []string
 				h.RequireApproval = false
 			} else {
 				delete(h.Better, metric)
+				h.shown.Of = -1 // what the version itself declares counts again: it is read anew
 			}
 			continue
 		}

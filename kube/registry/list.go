@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -18,8 +19,8 @@ import (
 // Summary is what lists show of a model.
 type Summary struct {
 	Name      string    `json:"name"`
-	Namespace string    `json:"namespace"`
-	Created   time.Time `json:"created"`
+	Namespace string    `json:"namespace,omitempty"`
+	Created   time.Time `json:"created,omitzero"`
 	// Latest is the highest version that is not archived, 0 when there is none; Versions is how many there are.
 	Latest   int            `json:"latest,omitempty"`
 	Versions int            `json:"versions"`
@@ -46,7 +47,7 @@ type Summary struct {
 // VersionSummary is what lists show of a version.
 type VersionSummary struct {
 	Model     string `json:"model"`
-	Namespace string `json:"namespace"`
+	Namespace string `json:"namespace,omitempty"`
 	Version   int    `json:"version"`
 	// Aliases, Approval and Archived are as the model's head has them.
 	Aliases  []string             `json:"aliases,omitempty"`
@@ -82,11 +83,12 @@ func (h *Head) summary() Summary {
 	if h.Pending != nil {
 		s.Pending = h.Pending.Version
 	}
-	for metric, d := range h.Better {
+	if len(h.Better) > 0 {
+		s.Better = maps.Clone(s.Better)
 		if s.Better == nil {
 			s.Better = map[string]Direction{}
 		}
-		s.Better[metric] = d
+		maps.Copy(s.Better, h.Better)
 	}
 	if events := h.headEvents(); len(events) > 0 {
 		last := events[len(events)-1]
