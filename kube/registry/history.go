@@ -278,6 +278,9 @@ func (h *Head) readHistory(objects []corev1.ConfigMap) (events []Event, problems
 	return events, problems
 }
 
+// clockSkew is what clocks may differ without anybody being told: two writers decide and write some seconds apart.
+const clockSkew = time.Minute
+
 // backwards are the places where the clock of a writer was behind that of the one before.
 func backwards(events []Event) (out []string) {
 	var last time.Time
@@ -285,7 +288,7 @@ func backwards(events []Event) (out []string) {
 		if e.Origin != "" {
 			continue
 		}
-		if e.At.Before(last) {
+		if e.At.Add(clockSkew).Before(last) {
 			out = append(out, fmt.Sprintf("line %d (%s) says %s, and the line before it says %s", i+1, e.Action, e.At.Format(time.RFC3339), last.Format(time.RFC3339)))
 		}
 		last = e.At

@@ -124,7 +124,7 @@ func newRegistration(ctx context.Context, c *client.Client, f Facts, o RegisterO
 	if f.CreatedBy == "" {
 		r.facts.CreatedBy = r.By
 	}
-	r.pending = Pending{Key: keyHash(r.Key), Action: o.Action, By: r.By, At: now}
+	r.pending = Pending{Key: keyHash(r.Key), Action: o.Action, By: r.By}
 	return r, nil
 }
 
@@ -238,7 +238,7 @@ func (r *registration) queue(ctx context.Context, h *Head) error {
 
 // take notes in the head which number is being taken.
 func (r *registration) take(ctx context.Context, h *Head, cm *corev1.ConfigMap) error {
-	r.pending.Version = h.Highest + 1
+	r.pending.Version, r.pending.At = h.Highest+1, time.Now().UTC()
 	if n := r.facts.Version; n > 0 {
 		if err := h.free(ctx, r.c, n, &r.facts); err != nil {
 			return err
