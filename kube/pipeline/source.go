@@ -264,3 +264,28 @@ func (w *walk) tooMuch() error {
 	}
 	return fmt.Errorf("source folder %s has %d bytes, at most %d fit; the largest: %s: %s", w.dir, w.total, maxSource, strings.Join(largest, ", "), ways)
 }
+
+// SourceFiles are the files of a source ConfigMap by path. One whose path was too long for a key goes by its key.
+func SourceFiles(cm *corev1.ConfigMap) map[string][]byte {
+	files := make(map[string][]byte, len(cm.Data)+len(cm.BinaryData))
+	for key, text := range cm.Data {
+		files[keyPath(key)] = []byte(text)
+	}
+	for key, data := range cm.BinaryData {
+		files[keyPath(key)] = data
+	}
+	return files
+}
+
+// keyPath is the path whose fileKey is key.
+func keyPath(key string) string {
+	digits, inHex := strings.CutPrefix(key, "hex-")
+	if !inHex {
+		return strings.ReplaceAll(key, "..", "/")
+	}
+	path, err := hex.DecodeString(digits)
+	if err != nil || !utf8.Valid(path) || fileKey(string(path)) != key { // what is no text is the hash of a long path
+		return key
+	}
+	return string(path)
+}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/kubectl-ml/kubectl-ml/kube"
@@ -179,5 +180,24 @@ func TestWithoutCredentials(t *testing.T) {
 		if got := withoutCredentials(in); got != want {
 			t.Errorf("%s is %q, want %q", in, got, want)
 		}
+	}
+}
+
+func TestSourceFilesHaveTheirPaths(t *testing.T) {
+	long := strings.Repeat("d/", 150) + "f"
+	cm := &corev1.ConfigMap{Data: map[string]string{}, BinaryData: map[string][]byte{}}
+	for _, path := range []string{"train.py", "lib/deep/x.py", "a..b", "..hidden", "hex-61", "with blank.py", "ümlaut"} {
+		cm.Data[fileKey(path)] = path
+	}
+	cm.BinaryData[fileKey("lib/weights.bin")] = []byte("lib/weights.bin")
+	cm.Data["hex-nonsense"] = "hex-nonsense"
+	cm.Data[fileKey(long)] = fileKey(long) // too long to be read back
+	for path, data := range SourceFiles(cm) {
+		if string(data) != path {
+			t.Errorf("the file %q came back as %q", data, path)
+		}
+	}
+	if n := len(SourceFiles(cm)); n != 10 {
+		t.Errorf("%d files", n)
 	}
 }
