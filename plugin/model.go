@@ -26,6 +26,10 @@ Verbs take a version as MODEL:N, MODEL@ALIAS or MODEL@latest; MODEL alone is its
 // modelVerbs are the verbs of one model: those that read, then those that change.
 func modelVerbs(f *Factory) []*cobra.Command {
 	return []*cobra.Command{
+		newModelShowCmd(f, runModelShow),
+		newModelDiffCmd(f, runModelDiff),
+		newModelHistoryCmd(f, runModelHistory),
+		newModelLineageCmd(f, runModelLineage),
 		newModelPullCmd(f, runModelPull),
 		newModelPushCmd(f, runModelPush),
 		newModelVerifyCmd(f, runModelVerify),
