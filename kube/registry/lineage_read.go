@@ -4,7 +4,6 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"strings"
 
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -51,11 +50,6 @@ func doubtOf(what string, err error) []string {
 		return nil
 	}
 	return []string{what + ": " + firstLine(err)}
-}
-
-func firstLine(err error) string {
-	text, _, _ := strings.Cut(err.Error(), "\n")
-	return text
 }
 
 // ancestors reads the parents of the root, and theirs.
