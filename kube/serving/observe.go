@@ -93,6 +93,11 @@ func (e *NotFoundError) Error() string {
 	return fmt.Sprintf("nothing named %s serves a model in namespace %s\n  see what does with: kubectl ml rollout list; deploy a version with: kubectl ml deploy MODEL:N --to %s", e.Name, e.Namespace, e.Name)
 }
 
+// Unwrap makes it a 404 of the API.
+func (e *NotFoundError) Unwrap() error {
+	return apierrors.NewNotFound(appsv1.Resource("deployments"), e.Name)
+}
+
 // observe looks at a rollout.
 func observe(ctx context.Context, c *client.Client, name string) (*live, error) {
 	l, err := find(ctx, c, name)

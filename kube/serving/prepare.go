@@ -106,6 +106,10 @@ func (q *Request) complete(namespace string) (*appsv1.Deployment, error) {
 	case v.Approval != nil && v.Approval.State == "rejected":
 		return nil, refuse("%s:%d was rejected by %s: approve it first with: kubectl ml model approve %s:%d", v.Model, v.Version, v.Approval.By, v.Model, v.Version)
 	}
+	if q.Run != "" && q.Keep == nil {
+		// Nobody stays behind after a run to free the old side.
+		q.Keep = new(time.Duration)
+	}
 	var last int32
 	for _, s := range q.Deploy.Steps {
 		if s.Weight < 1 || s.Weight > 100 || s.Weight <= last {
