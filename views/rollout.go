@@ -25,7 +25,7 @@ func PhaseCell(p serving.Phase) Cell {
 	return Toned(string(p), Accent)
 }
 
-func versionCell(n int) Cell {
+func versionNumber(n int) Cell {
 	if n == 0 {
 		return Cell{}
 	}
@@ -82,7 +82,7 @@ func Rollouts(list []serving.Rollout, namespaces bool, now time.Time) Table {
 			age = Age(now.Sub(began))
 		}
 		row := []Cell{
-			Text(r.Name), Text(r.Model), versionCell(r.Version), versionCell(r.Stable), Text(string(r.Strategy)), PhaseCell(r.Phase),
+			Text(r.Name), Text(r.Model), versionNumber(r.Version), versionNumber(r.Stable), Text(string(r.Strategy)), PhaseCell(r.Phase),
 			Text(stepText(r)), Text(weightText(r)), Text(readyText(r)), Text(age), Text(r.By), Text(r.Message),
 		}
 		if namespaces {
@@ -149,7 +149,7 @@ func rolloutSides(r serving.Rollout) Table {
 			traffic = Toned("yes", Good)
 		}
 		t.Rows = append(t.Rows, []Cell{
-			Toned(s.Side, Accent), Text(s.Deployment), versionCell(s.Version), Text(fmt.Sprintf("%d/%d", s.Ready, s.Replicas)),
+			Toned(s.Side, Accent), Text(s.Deployment), versionNumber(s.Version), Text(fmt.Sprintf("%d/%d", s.Ready, s.Replicas)),
 			Text(strconv.Itoa(int(s.Updated))), Text(strconv.Itoa(int(s.Restarts))), traffic, Text(s.Image), Toned(s.Trouble, Bad),
 		})
 	}
