@@ -151,6 +151,9 @@ func (r *records) check(ctx context.Context, c *client.Client, model string, now
 		}), nil
 	}
 	h := decodeHead(r.head)
+	if err := h.mend(ctx, c); err != nil {
+		return nil, err
+	}
 	if err := r.findMissing(ctx, c, h); err != nil {
 		return nil, err
 	}

@@ -142,6 +142,9 @@ func (r *registration) try(ctx context.Context) (v Version, made bool, err error
 	}
 	if h == nil {
 		cm, h = &corev1.ConfigMap{}, newHead(r.facts.Model, r.c.Namespace)
+		if err := h.mend(ctx, r.c); err != nil {
+			return Version{}, false, err
+		}
 	}
 	if h.Deleting != nil {
 		return Version{}, false, h.refuseDeleting()
@@ -150,9 +153,6 @@ func (r *registration) try(ctx context.Context) (v Version, made bool, err error
 		there, err := r.existing(ctx, h)
 		if err != nil || there != nil {
 			return there.or(Version{}), false, err
-		}
-		if err := h.mend(ctx, r.c); err != nil {
-			return Version{}, false, err
 		}
 		if err := r.queue(ctx, h); err != nil {
 			return Version{}, false, err
@@ -227,7 +227,7 @@ func (r *registration) queue(ctx context.Context, h *Head) error {
 	if stands < settleAfter {
 		return errBusy
 	}
-	if err := h.settle(ctx, r.c); err != nil {
+	if _, err := h.settle(ctx, r.c); err != nil {
 		return err
 	}
 	if h.Pending != nil && stands < stealAfter {
@@ -351,9 +351,6 @@ func (r *registration) finish(ctx context.Context, object *corev1.ConfigMap) (*H
 		case (h.Pending == nil || h.Pending.Version != n) && n <= h.Highest:
 			return h, nil
 		}
-		if err := h.mend(ctx, r.c); err != nil {
-			return nil, err
-		}
 		h.adopt(object, n)
 		if err = h.store(ctx, r.c, cm, nil); err == nil {
 			return h, nil
@@ -368,19 +365,19 @@ func (r *registration) finish(ctx context.Context, object *corev1.ConfigMap) (*H
 }
 
 // settle finishes a registration that was begun, if its record is there.
-func (h *Head) settle(ctx context.Context, c *client.Client) error {
+func (h *Head) settle(ctx context.Context, c *client.Client) (settled bool, err error) {
 	if h.Pending == nil {
-		return nil
+		return false, nil
 	}
 	cm, err := c.Kube.CoreV1().ConfigMaps(c.Namespace).Get(ctx, versionName(h.Model, h.Pending.Version), metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return c.Explain("read version "+Ref{Model: h.Model, Version: h.Pending.Version}.String(), err)
+		return false, c.Explain("read version "+Ref{Model: h.Model, Version: h.Pending.Version}.String(), err)
 	}
 	h.adopt(cm, h.Pending.Version)
-	return nil
+	return true, nil
 }
 
 // adopt records the object that has the name of version n: with a line of history when it is a version, else as a number

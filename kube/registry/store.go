@@ -66,7 +66,8 @@ func readHead(ctx context.Context, c *client.Client, model string) (*corev1.Conf
 			Hint: "rename or delete it, or use another name for the model",
 		}
 	}
-	return cm, decodeHead(cm), nil
+	h := decodeHead(cm)
+	return cm, h, h.mend(ctx, c)
 }
 
 // noModel is the error for a model that is not there, with a name that is.
@@ -105,14 +106,16 @@ func change(ctx context.Context, c *client.Client, model string, make bool, dryR
 		}
 		if h == nil {
 			cm, h = &corev1.ConfigMap{}, newHead(model, c.Namespace)
+			if err := h.mend(ctx, c); err != nil {
+				return err
+			}
 		}
-		if err := h.mend(ctx, c); err != nil {
-			return err
-		}
-		if err := h.settle(ctx, c); err != nil {
+		settled, err := h.settle(ctx, c)
+		if err != nil {
 			return err
 		}
 		switch err := f(ctx, h); {
+		case errors.Is(err, errUnchanged) && settled:
 		case errors.Is(err, errUnchanged):
 			return nil
 		case err != nil:
