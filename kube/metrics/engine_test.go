@@ -54,11 +54,18 @@ func file(t *testing.T, name string) func(int) string {
 // engine runs a real Prometheus, that of the sandbox, on the exporters until each was asked at least twice.
 func engine(t *testing.T, exporters ...exporter) *Source {
 	t.Helper()
+	return engineWith(t, "", exporters...)
+}
+
+// engineWith is engine with lines for each scrape configuration. Samples with times of their own, as old as a month, are
+// taken as they are.
+func engineWith(t *testing.T, lines string, exporters ...exporter) *Source {
+	t.Helper()
 	binary := filepath.Join(filepath.Dir(kubetest.Open(t).Kubectl), "prometheus")
 	counts := make([]atomic.Int64, len(exporters))
 	mux := http.NewServeMux()
 	var config strings.Builder
-	config.WriteString("global: {scrape_interval: 500ms, scrape_timeout: 400ms}\nscrape_configs:\n")
+	config.WriteString("global: {scrape_interval: 500ms, scrape_timeout: 400ms}\nstorage: {tsdb: {out_of_order_time_window: 30d}}\nscrape_configs:\n")
 	for i, e := range exporters {
 		mux.HandleFunc(fmt.Sprintf("/%d/metrics", i), func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/plain; version=0.0.4")
@@ -68,7 +75,7 @@ func engine(t *testing.T, exporters ...exporter) *Source {
 		for name, value := range e.target {
 			fmt.Fprintf(&config, ", %s: %q", name, value)
 		}
-		config.WriteString("}\n")
+		config.WriteString("}\n" + lines)
 	}
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
