@@ -22,6 +22,7 @@ func (f *Factory) verbs() []*cobra.Command {
 		newProgressCmd(f, runProgress),
 		newJobsCmd(f, runJobs),
 		newWhyCmd(f, runWhy),
+		newLatencyCmd(f, runLatency),
 		newJobCmd(f, runJob),
 		newTopCmd(f, runTop),
 		newNodesCmd(f, runNodes),

@@ -42,6 +42,13 @@ func TestClusterScripts(t *testing.T) {
 	sandbox := kubetest.Open(t)
 	testscript.Run(t, testscript.Params{
 		Dir: filepath.Join("testdata", "script", "cluster"), Cmds: commands(), RequireUniqueNames: true, UpdateScripts: *update,
+		Condition: func(cond string) (bool, error) {
+			if cond != "realnode" { // containers run there, and not on those that are simulated
+				return false, errors.New("unknown condition")
+			}
+			out, err := exec.CommandContext(t.Context(), sandbox.Kubectl, "--kubeconfig", sandbox.Kubeconfig, "get", "node", "sandbox", "--ignore-not-found", "-o", "name").Output()
+			return len(out) > 0, err
+		},
 		Setup: func(env *testscript.Env) error {
 			t, ok := env.T().(testing.TB)
 			if !ok {

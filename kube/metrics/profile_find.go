@@ -184,17 +184,6 @@ func firstName(l labels, names []string) string {
 	return ""
 }
 
-// names of the profiles that a holder has, without repetition.
-func (f *found) names(list []presence) []string {
-	var out []string
-	for _, p := range list {
-		if n := f.profiles[p.profile].Name; !slices.Contains(out, n) {
-			out = append(out, n)
-		}
-	}
-	return out
-}
-
 // holders are all that have a profile, sorted.
 func (f *found) holders() []holder {
 	return slices.SortedFunc(maps.Keys(f.of), func(a, b holder) int {
