@@ -115,6 +115,9 @@ func (f *Factory) standing(o auditOptions, logs []registry.Log, at time.Time) er
 	var list []registry.Standing
 	for _, l := range logs {
 		s := registry.At(l, at)
+		if !s.Known() {
+			continue
+		}
 		if o.Alias != "" {
 			s.Aliases = slices.DeleteFunc(s.Aliases, func(a registry.AliasAt) bool { return a.Alias != o.Alias })
 		}

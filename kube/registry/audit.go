@@ -81,11 +81,18 @@ type Standing struct {
 	Model     string    `json:"model"`
 	Namespace string    `json:"modelNamespace"`
 	At        time.Time `json:"at"`
+	// Lines is how many lines of its history were written by then.
+	Lines int `json:"lines"`
 	// Aliases are those that pointed somewhere, in alphabetical order; Serving is by target.
 	Aliases []AliasAt   `json:"aliases,omitempty"`
 	Serving []ServingAt `json:"serving,omitempty"`
 	// Doubts are why this may not be all, or not be so.
 	Doubts []string `json:"doubts,omitempty"`
+}
+
+// Known says whether anything is known of the model at that moment: before its first line nothing was.
+func (s Standing) Known() bool {
+	return s.Lines > 0 || len(s.Aliases) > 0 || len(s.Serving) > 0 || len(s.Doubts) > 0
 }
 
 // AliasAt is where an alias pointed.
@@ -127,6 +134,7 @@ func At(l Log, at time.Time) Standing {
 		s.Doubts = append(s.Doubts, p.What)
 	}
 	n, doubt := l.until(at)
+	s.Lines = n
 	if doubt != "" {
 		s.Doubts = append(s.Doubts, doubt)
 	}

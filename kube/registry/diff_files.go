@@ -58,6 +58,8 @@ func (f *FileDiff) unified(from, to, a, b string) {
 		return
 	}
 	for _, h := range diff.Hunks {
+		// The library forgets lines that join two edits of one hunk.
+		h.ToLine = h.FromLine + f.Added - f.Removed
 		for _, l := range h.Lines {
 			switch l.Kind {
 			case udiff.Insert:

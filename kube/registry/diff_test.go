@@ -3,6 +3,12 @@ package registry
 import (
 	"encoding/json"
 	"math"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -107,6 +113,64 @@ func TestCompareFiles(t *testing.T) {
 	}
 	if got := CompareFiles("a", "b", nil, nil); got != nil {
 		t.Errorf("of nothing: %v", got)
+	}
+}
+
+// What a diff says is what patch makes of it.
+func TestDiffsCanBePatched(t *testing.T) {
+	patch, err := exec.LookPath("patch")
+	if err != nil {
+		t.Skip("there is no patch")
+	}
+	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same files each time
+	for range 50 {
+		var a, b string
+		for i := range random.IntN(90) {
+			line := strconv.Itoa(i) + "\n"
+			if random.IntN(9) > 0 {
+				a += line
+			}
+			if random.IntN(9) > 0 {
+				b += line
+			}
+		}
+		b += []string{"", "the end"}[random.IntN(2)]
+		diffs := CompareFiles("m:1", "m:2", map[string][]byte{"f": []byte(a)}, map[string][]byte{"f": []byte(b)})
+		if len(diffs) == 0 {
+			continue
+		}
+		file := filepath.Join(t.TempDir(), "f")
+		if err := os.WriteFile(file, []byte(a), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c := exec.CommandContext(t.Context(), patch, "--fuzz=0", "-p1", file)
+		c.Stdin = strings.NewReader(diffs[0].Text)
+		said, err := c.CombinedOutput()
+		if err != nil || strings.Contains(string(said), "offset") {
+			t.Fatalf("%v: %s\n%s", err, said, diffs[0].Text)
+		}
+		standsWhereItSays(t, diffs[0].Text, b)
+		if got, err := os.ReadFile(file); err != nil && b != "" || string(got) != b {
+			t.Fatalf("patched to %q, want %q: %v", got, b, err)
+		}
+	}
+}
+
+// standsWhereItSays holds the new side of each hunk to the lines that its heading names; patch does not look at those.
+func standsWhereItSays(t *testing.T, diff, text string) {
+	t.Helper()
+	lines, at := strings.Split(text, "\n"), 0
+	for l := range strings.SplitSeq(diff, "\n") {
+		if m := regexp.MustCompile(`^@@ -\S+ \+(\d+)`).FindStringSubmatch(l); m != nil {
+			at, _ = strconv.Atoi(m[1])
+			continue
+		}
+		if at > 0 && l != "" && (l[0] == ' ' || l[0] == '+') {
+			if at > len(lines) || lines[at-1] != l[1:] {
+				t.Fatalf("line %d is not %q:\n%s", at, l[1:], diff)
+			}
+			at++
+		}
 	}
 }
 
