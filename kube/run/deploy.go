@@ -3,10 +3,12 @@ package run
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -53,7 +55,7 @@ func deriveRollout(rec *Record, p *pipeline.PlannedStage, sr StageRecord, live L
 		c.State = Running
 	case !seen:
 		c.State, c.Reason, c.Message = Failed, "Deleted", fmt.Sprintf("deployment %s was deleted before %s was rolled out", name, sr.Deploys)
-	case ro.ID != id:
+	case rolloutID(ro) != id:
 		c.State, c.Reason = Failed, "Superseded"
 		c.Message = fmt.Sprintf("another rollout of %s began before this one had ended: it deploys %s:%d", name, ro.Model, ro.Version)
 	default:
@@ -91,7 +93,7 @@ func rolloutState(ro serving.Rollout, c *Child) {
 		if ro.Phase == serving.Degraded {
 			c.Reason = string(ro.Phase)
 		}
-	case ro.Phase == serving.Healthy:
+	case ro.Phase == serving.Healthy || ro.Phase == serving.Unmanaged:
 		c.State, c.Message = Succeeded, ""
 	case ro.GateFailed:
 		c.State, c.Reason = Failed, "Gate"
@@ -100,8 +102,8 @@ func rolloutState(ro serving.Rollout, c *Child) {
 	}
 }
 
-// liveRollouts reads the rollouts of the stages that have begun and not ended. Who drives the run takes each a step
-// forward by looking; acted says whether one moved.
+// liveRollouts reads the rollouts of the stages that have begun and not ended. Who drives the run takes each forward by
+// looking; acted says whether one moved.
 func liveRollouts(ctx context.Context, c *client.Client, rec *Record, live Live, drive bool) (acted bool, err error) {
 	drive = drive && rec.Cancel == nil && rec.End == nil && !rec.overdue(time.Now())
 	for i := range rec.Plan.Stages {
@@ -118,7 +120,7 @@ func liveRollouts(ctx context.Context, c *client.Client, rec *Record, live Live,
 			ro, err = serving.Get(ctx, c, name)
 		}
 		switch {
-		case apierrors.IsNotFound(err):
+		case gone(err):
 		case err != nil:
 			return acted, err
 		default:
@@ -127,6 +129,12 @@ func liveRollouts(ctx context.Context, c *client.Client, rec *Record, live Live,
 		}
 	}
 	return acted, nil
+}
+
+// gone says that there is no rollout of a name, or nothing of it that could be taken back.
+func gone(err error) bool {
+	var missing *serving.NotFoundError
+	return errors.As(err, &missing) || apierrors.IsNotFound(err)
 }
 
 // choose notes which version a stage deploys, before it begins: a name that moves, such as an alias, is looked up once.
@@ -203,8 +211,11 @@ func beginRollout(ctx context.Context, c *client.Client, rec *Record, stage stri
 		}
 	}
 	ro, err := serving.Start(ctx, c, q, nil)
-	return types.UID(ro.ID), err
+	return types.UID(rolloutID(ro)), err
 }
+
+// rolloutID tells a rollout from later ones of the same name. What serves the version already has none to show.
+func rolloutID(ro serving.Rollout) string { return firstOf(ro.ID, "served") }
 
 // goOn lets a rollout pass the step at which it waits for a person.
 func goOn(ctx context.Context, c *client.Client, name string, mark Mark, dryRun []string) error {
@@ -215,7 +226,7 @@ func goOn(ctx context.Context, c *client.Client, name string, mark Mark, dryRun 
 // abort takes back a rollout of the run that has not ended, for the reason that the run ends.
 func abort(ctx context.Context, c *client.Client, r Run, name string) error {
 	ro, err := serving.Get(ctx, c, name)
-	if apierrors.IsNotFound(err) {
+	if gone(err) {
 		return nil
 	}
 	if err != nil || ro.Run != r.Name || ro.Ended {
@@ -226,8 +237,51 @@ func abort(ctx context.Context, c *client.Client, r Run, name string) error {
 		mark.By = r.Cancel.By
 	}
 	_, err = serving.Abort(ctx, c, name, mark, nil)
-	if apierrors.IsNotFound(err) {
-		return nil
+	var refused *serving.RefusedError
+	if gone(err) || errors.As(err, &refused) {
+		return nil // past the point of no return it stays
 	}
 	return err
+}
+
+// deployRules are the rights with which versions of models are rolled out: what serving reads and makes, by what the
+// stages ask for.
+func deployRules(rec *Record) []rbacv1.PolicyRule {
+	if !rec.any(deploys) {
+		return nil
+	}
+	rule := func(group, resource string, verbs ...string) rbacv1.PolicyRule {
+		return rbacv1.PolicyRule{APIGroups: []string{group}, Resources: []string{resource}, Verbs: verbs}
+	}
+	asks := func(is func(*pipeline.Deploy) bool) bool {
+		return rec.any(func(s pipeline.Stage) bool { return deploys(s) && is(s.Deploy) })
+	}
+	serves := func(is func(*pipeline.Serve) bool) bool {
+		return asks(func(d *pipeline.Deploy) bool { return d.Serve != nil && is(d.Serve) })
+	}
+	rules := []rbacv1.PolicyRule{
+		rule("apps", "deployments", "get", "list", "watch", "create", "update", "patch", "delete"),
+		rule("", "services", "get", "list", "create", "update", "patch"),
+		rule("", "pods", "list"),
+		rule("autoscaling", "horizontalpodautoscalers", "list"),
+	}
+	gates := asks(func(d *pipeline.Deploy) bool {
+		return slices.ContainsFunc(d.Steps, func(s pipeline.DeployStep) bool { return len(s.Gates) > 0 })
+	})
+	if gates {
+		rules = append(rules, rule("batch", "jobs", "get", "create"))
+	}
+	if serves(func(s *pipeline.Serve) bool { return s.Autoscale != nil }) {
+		rules = append(rules, rule("autoscaling", "horizontalpodautoscalers", "create", "patch", "update"))
+	}
+	if serves(func(s *pipeline.Serve) bool { return s.DisruptionBudget != nil || s.Replicas != nil && *s.Replicas > 1 }) {
+		rules = append(rules, rule("policy", "poddisruptionbudgets", "create", "patch"))
+	}
+	if serves(func(s *pipeline.Serve) bool { return s.Host != "" && s.Gateway == "" }) {
+		rules = append(rules, rule("networking.k8s.io", "ingresses", "create", "patch"))
+	}
+	if serves(func(s *pipeline.Serve) bool { return s.Gateway != "" }) {
+		rules = append(rules, rule("gateway.networking.k8s.io", "httproutes", "get", "create", "update", "patch"))
+	}
+	return rules
 }

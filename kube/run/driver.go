@@ -49,7 +49,7 @@ func (d *Driver) account() string {
 }
 
 // DriverRules are the least rights with which a driver can do its work in one namespace. What only distributed stages
-// need is in them when the run has such stages.
+// need, or those that deploy versions of models, is in them when the run has such stages.
 func DriverRules(rec *Record) []rbacv1.PolicyRule {
 	return append([]rbacv1.PolicyRule{
 		{APIGroups: []string{""}, Resources: []string{"configmaps"}, Verbs: []string{"get", "list", "watch", "create", "update"}},
@@ -57,8 +57,11 @@ func DriverRules(rec *Record) []rbacv1.PolicyRule {
 		{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"get", "list", "watch"}},
 		{APIGroups: []string{"apps"}, Resources: []string{"deployments"}, Verbs: []string{"get", "create", "patch"}},
 		{APIGroups: []string{""}, Resources: []string{"persistentvolumeclaims"}, Verbs: []string{"get", "create"}},
-	}, gangRules(rec)...)
+	}, extraRules(rec)...)
 }
+
+// extraRules are those that only some runs need.
+func extraRules(rec *Record) []rbacv1.PolicyRule { return append(gangRules(rec), deployRules(rec)...) }
 
 // gangRules are the rights for what ranks meet by.
 func gangRules(rec *Record) []rbacv1.PolicyRule {
@@ -181,7 +184,7 @@ func (d *Driver) ensureIdentity(ctx context.Context, c *client.Client, rec *Reco
 		case *rbacv1.Role:
 			_, err = c.Kube.RbacV1().Roles(c.Namespace).Create(ctx, o, opts)
 			if apierrors.IsAlreadyExists(err) {
-				err = extendRole(ctx, c, o.Name, gangRules(rec), dryRun)
+				err = extendRole(ctx, c, o.Name, extraRules(rec), dryRun)
 			}
 		case *rbacv1.RoleBinding:
 			_, err = c.Kube.RbacV1().RoleBindings(c.Namespace).Create(ctx, o, opts)

@@ -55,6 +55,15 @@ func (p *Prepared) needs() []right {
 	if deployments && p.driver == nil {
 		out = append(out, right{"get", "apps", "deployments"}, right{"create", "apps", "deployments"}, right{"patch", "apps", "deployments"})
 	}
+	if p.driver == nil {
+		for _, r := range deployRules(p.Record) {
+			for _, verb := range r.Verbs {
+				if need := (right{verb, r.APIGroups[0], r.Resources[0]}); verb != "watch" && !slices.Contains(out, need) {
+					out = append(out, need)
+				}
+			}
+		}
+	}
 	return out
 }
 
