@@ -40,6 +40,7 @@ func TestBench(t *testing.T) {
 	b.lint()
 	b.runs()
 	b.fleet()
+	b.registry()
 	b.print()
 }
 
@@ -51,6 +52,7 @@ type bench struct {
 	kube      kubernetes.Interface
 	env       []string
 	requests  *atomic.Int64
+	bytes     *atomic.Int64
 	table     bytes.Buffer
 }
 
@@ -67,7 +69,7 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{t: t, ml: ml, kubectl: sandbox.Kubectl, namespace: sandbox.Namespace(t), kube: kube, requests: &atomic.Int64{}}
+	b := &bench{t: t, ml: ml, kubectl: sandbox.Kubectl, namespace: sandbox.Namespace(t), kube: kube, requests: &atomic.Int64{}, bytes: &atomic.Int64{}}
 	transport, err := rest.TransportFor(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -79,7 +81,7 @@ func newBench(t *testing.T) *bench {
 	proxy := &httputil.ReverseProxy{Transport: transport, Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		b.requests.Add(1)
-		proxy.ServeHTTP(w, r)
+		proxy.ServeHTTP(&counted{w, b.bytes}, r)
 	}))
 	t.Cleanup(server.Close)
 	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
@@ -93,6 +95,20 @@ func newBench(t *testing.T) *bench {
 	return b
 }
 
+// counted counts the bytes of answers, as they are on the wire.
+type counted struct {
+	http.ResponseWriter
+	bytes *atomic.Int64
+}
+
+func (c *counted) Write(p []byte) (int, error) {
+	c.bytes.Add(int64(len(p)))
+	return c.ResponseWriter.Write(p)
+}
+
+// Unwrap lets the proxy flush.
+func (c *counted) Unwrap() http.ResponseWriter { return c.ResponseWriter }
+
 func (b *bench) print() {
 	var out bytes.Buffer
 	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
@@ -105,6 +121,7 @@ func (b *bench) print() {
 type sample struct {
 	wall, cpu time.Duration
 	requests  int64
+	bytes     int64 // of the answers
 	// memory is the largest resident set, in bytes.
 	memory int64
 }
@@ -114,11 +131,11 @@ func (b *bench) call(name string, args ...string) sample {
 	cmd := exec.CommandContext(b.t.Context(), name, args...)
 	var out bytes.Buffer
 	cmd.Env, cmd.Stdout, cmd.Stderr = b.env, &out, &out
-	before, start := b.requests.Load(), time.Now()
+	before, sent, start := b.requests.Load(), b.bytes.Load(), time.Now()
 	if err := cmd.Run(); err != nil {
 		b.t.Fatalf("%s %s: %v\n%.2000s", name, strings.Join(args, " "), err, out.String())
 	}
-	s := sample{wall: time.Since(start), requests: b.requests.Load() - before}
+	s := sample{wall: time.Since(start), requests: b.requests.Load() - before, bytes: b.bytes.Load() - sent}
 	s.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
 		s.memory = usage.Maxrss * 1024 // kilobytes on Linux
@@ -147,7 +164,7 @@ func median(all []sample) sample {
 	return sample{
 		wall: time.Duration(mid(func(s sample) int64 { return int64(s.wall) })),
 		cpu:  time.Duration(mid(func(s sample) int64 { return int64(s.cpu) })), requests: mid(func(s sample) int64 { return s.requests }),
-		memory: mid(func(s sample) int64 { return s.memory }),
+		memory: mid(func(s sample) int64 { return s.memory }), bytes: mid(func(s sample) int64 { return s.bytes }),
 	}
 }
 
