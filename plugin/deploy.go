@@ -85,7 +85,7 @@ by itself. Exit codes: kubectl ml help exit-codes.`,
 		ValidArgsFunction: f.completeOne(f.modelRefs),
 	}
 	fl := c.Flags()
-	fl.StringVar(&o.To, "to", "", "`name` of the Deployment and its Service (default: the manifest's, else the model's)")
+	fl.StringVar(&o.To, "to", "", "`name` of the Deployment and its Service (default: the manifest's, else what serves the model, else the model's name)")
 	fl.StringVarP(&o.File, "filename", "f", "", "your own Deployment: a `file`, - for stdin")
 	fl.StringVar(&o.Strategy, "strategy", "", "`how` traffic moves: rolling, canary or bluegreen (default: rolling, or as the name has it)")
 	fl.StringVar(&o.Steps, "steps", "", "`steps` of a canary, such as 10%:approval,50%:5m (default 10%:approval)")

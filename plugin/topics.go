@@ -8,15 +8,17 @@ func topics() []*cobra.Command {
 		{
 			Use:   "exit-codes",
 			Short: "What the exit code tells",
-			Long: `Verbs that follow a run (run, wait, retry, resume, status -w) exit with how it ended, and progress -f with 0 or 3:
+			Long: `Verbs that follow a run (run, wait, retry, resume, status -w) or a rollout (deploy, rollout resume, promote, undo, status -w)
+exit with how it ended, and progress -f with 0 or 3:
 
   0    the run succeeded, or the command did what it was asked
   1    an error: nothing can be said of the run; for diff: there are differences
   2    for diff: an error
-  3    the run failed
+  3    the run failed; a rollout failed, and was taken back unless it was rolling
   4    a time limit passed: the run's own (run --timeout), or that of waiting (wait --timeout)
-  5    the run waits for an approval: kubectl ml resume RUN --approve STAGE
-  6    the run was cancelled
+  5    the run waits for an approval: kubectl ml resume RUN --approve STAGE;
+       the rollout does: kubectl ml rollout promote NAME
+  6    the run was cancelled, the rollout aborted by a person
   7    a gate was breached
   130  interrupted: the run was left and goes on
 

@@ -180,7 +180,7 @@ func RolloutLine(r *serving.Rollout) Line {
 
 // RolloutEvent says what changed between two looks at a rollout; nil when nothing that is worth a line did.
 func RolloutEvent(before *serving.Rollout, r *serving.Rollout) Line {
-	if before != nil && before.Phase == r.Phase && before.Step == r.Step && before.Weight == r.Weight && before.Ended == r.Ended &&
+	if before != nil && before.Phase == r.Phase && before.Step == r.Step && before.Weight == r.Weight &&
 		(r.Message == before.Message || r.Phase == serving.Progressing || r.Phase == serving.Paused && !r.Approval) {
 		return nil
 	}

@@ -302,11 +302,21 @@ func (w world) judgePhase(out *Rollout) {
 			out.Phase, out.Message = Paused, p+" left of the step's pause"
 		}
 	case promoting:
-		out.Message = fmt.Sprintf("%s of the stable side", replicasText(w.stable))
+		out.Message = replicasText(w.stable)
+		if w.stable != nil && w.stable.id != r.ID {
+			out.Message = "the stable side takes " + versionText(r.To)
+		}
 		if w.stable.settled() && w.stable.id == r.ID {
-			out.Message = "the canary is removed"
+			out.Message = ""
+			if w.next != nil {
+				out.Message = "the canary is removed"
+			}
 		}
 	case switched:
+		if w.selector != r.New {
+			out.Message = "the service switches to " + r.New
+			break
+		}
 		out.Phase, out.Kept = Healthy, r.Old != ""
 		// It may go on by itself only once the time is over for which the old side is kept.
 		out.Ended = r.Keep == nil && !r.Passed && r.Old != "" && w.selector == r.New
@@ -349,9 +359,9 @@ func versionText(n int) string {
 
 func replicasText(s *seen) string {
 	if s == nil {
-		return "no replicas"
+		return "the deployment is gone"
 	}
-	return fmt.Sprintf("%d of %d replicas are updated, %d ready", s.updated, s.replicas, s.ready)
+	return fmt.Sprintf("%d of %d pods are updated, %d ready", s.updated, s.replicas, s.ready)
 }
 
 // progress is what a step waits for.

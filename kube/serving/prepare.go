@@ -51,6 +51,9 @@ func refuse(format string, args ...any) error {
 
 // Prepare works out what serving a version takes. It changes nothing.
 func Prepare(ctx context.Context, c *client.Client, q Request) (*Prepared, error) {
+	if err := q.locate(ctx, c); err != nil {
+		return nil, err
+	}
 	manifest, err := q.complete(c.Namespace)
 	if err != nil {
 		return nil, err
@@ -79,6 +82,28 @@ func Prepare(ctx context.Context, c *client.Client, q Request) (*Prepared, error
 		return nil, err
 	}
 	return p, p.decideRecord(&q, side)
+}
+
+// locate names what serves the model already, where the request names nothing.
+func (q *Request) locate(ctx context.Context, c *client.Client) error {
+	if q.Name != "" || q.Deploy.Name != "" || len(q.Object) > 0 {
+		return nil
+	}
+	list, err := List(ctx, c, false, kube.LabelModel+"="+q.Version.Model)
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, r := range list {
+		names = append(names, r.Name)
+	}
+	switch {
+	case len(names) == 1:
+		q.Name = names[0]
+	case len(names) > 1 && !slices.Contains(names, q.Version.Model):
+		return refuse("%s is served by %s: say which with --to NAME", q.Version.Model, strings.Join(names, ", "))
+	}
+	return nil
 }
 
 // complete fills in the name and checks the request for what can be said without a cluster.
@@ -221,6 +246,17 @@ func (p *Prepared) decideWant(ctx context.Context, q *Request, manifest *appsv1.
 				return p.l.c.Explain("check deployment "+q.Name, err)
 			}
 		}
+	}
+	if manifest == nil && live != nil {
+		// The server fills in defaults and says what it does not take; without them nothing could be compared.
+		asked := want.DeepCopy()
+		if side := live.Spec.Template.Labels[kube.LabelSide]; side != "" {
+			asked.Spec.Template.Labels[kube.LabelSide] = side
+		}
+		if want, err = p.l.c.Kube.AppsV1().Deployments(p.l.c.Namespace).Update(ctx, asked, metav1.UpdateOptions{FieldManager: kube.FieldManager, DryRun: []string{metav1.DryRunAll}}); err != nil {
+			return p.l.tooLate(p.l.explain("check deployment "+live.Name, err))
+		}
+		want.Spec.Template.Labels[kube.LabelSide] = sideStable
 	}
 	p.want = want
 	return nil
@@ -496,7 +532,7 @@ func (p *Prepared) Unchanged() bool { return p.unchanged }
 // Going says whether the rollout that was asked for goes on already.
 func (p *Prepared) Going() bool { return p.going }
 
-// errTooLate says that somebody else was faster.
+// tooLate says that somebody else was faster.
 func (l *live) tooLate(err error) error {
 	var explained *client.Error
 	if errors.As(err, &explained) || !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) {

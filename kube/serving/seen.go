@@ -35,6 +35,9 @@ func decodeSide(side string, d *appsv1.Deployment, pods []corev1.Pod) *seen {
 	for _, p := range pods {
 		s.addPod(&p)
 	}
+	if cs := d.Spec.Template.Spec.Containers; s.image == "" && len(cs) > 0 {
+		s.image = cs[0].Image // no node has said its digest
+	}
 	if s.ready < s.replicas {
 		s.readySince = time.Time{}
 	}
