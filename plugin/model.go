@@ -33,5 +33,16 @@ func modelVerbs(f *Factory) []*cobra.Command {
 		newModelPullCmd(f, runModelPull),
 		newModelPushCmd(f, runModelPush),
 		newModelVerifyCmd(f, runModelVerify),
+		newModelAliasCmd(f, runModelAlias),
+		newModelPromoteCmd(f, runModelPromote),
+		newModelRollbackCmd(f, runModelRollback),
+		newModelApproveCmd(f, runModelApprove),
+		newModelRejectCmd(f, runModelReject),
+		newModelAnnotateCmd(f, runModelAnnotate),
+		newModelArchiveCmd(f, runModelArchive),
+		newModelDeleteCmd(f, runModelDelete),
+		newModelExportCmd(f, runModelExport),
+		newModelImportCmd(f, runModelImport),
+		newModelCheckCmd(f, runModelCheck),
 	}
 }

@@ -28,6 +28,7 @@ func (f *Factory) verbs() []*cobra.Command {
 		newNodesCmd(f, runNodes),
 		newSuspendCmd(f, runSuspendWork),
 		newScaleCmd(f, runScale),
+		newRegisterCmd(f, runRegister),
 		newModelsCmd(f, runModels),
 		newModelCmd(f),
 		newAuditCmd(f, runAudit),

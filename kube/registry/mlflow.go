@@ -23,8 +23,11 @@ type MLflow struct {
 	URI string
 	// Token is sent as a bearer token; else User and Password, where User is not empty.
 	Token, User, Password string
-	HTTP                  *http.Client
+	// HTTP is nil for a client that waits mlflowTime for each answer.
+	HTTP *http.Client
 }
+
+const mlflowTime = 30 * time.Second
 
 // maxAnswer bounds an answer of MLflow, in bytes.
 const maxAnswer = 16 << 20
@@ -156,7 +159,11 @@ func (m MLflow) ask(ctx context.Context, path string, query url.Values, into any
 	case m.User != "":
 		r.SetBasicAuth(m.User, m.Password)
 	}
-	answer, err := m.HTTP.Do(r)
+	c := m.HTTP
+	if c == nil {
+		c = &http.Client{Timeout: mlflowTime}
+	}
+	answer, err := c.Do(r)
 	if err != nil {
 		return fmt.Errorf("%w\n  is this the tracking server? try: curl %s/version", err, strings.TrimSuffix(base.Redacted(), "/"))
 	}
@@ -387,4 +394,21 @@ func Scalar(s string) any {
 		return v
 	}
 	return s
+}
+
+// Bundle makes a version of another registry one that can be imported; server names that registry.
+func (f *Foreign) Bundle(server string, now time.Time) Bundle {
+	if f.CreatedAt.IsZero() {
+		f.CreatedAt = now.UTC()
+	}
+	b := Bundle{
+		Model: f.Model, Namespace: "mlflow", Server: server, At: now.UTC(),
+		Versions: []Bundled{{Facts: f.Facts, Created: f.CreatedAt, Notes: f.Notes}},
+		Aliases:  map[string]int{},
+		History:  []Event{{At: f.CreatedAt, By: f.CreatedBy, Action: Registered, Version: f.Version, Digest: f.Artifact.Digest}},
+	}
+	for _, alias := range f.Aliases {
+		b.Aliases[alias] = f.Version
+	}
+	return b
 }

@@ -124,7 +124,7 @@ func Import(ctx context.Context, c *client.Client, b Bundle, o ImportOptions) ([
 		model = o.As
 	}
 	if err := CheckModel(model); err != nil {
-		return nil, fmt.Errorf("%w\n  give it another name with: --as NAME", err)
+		return nil, fmt.Errorf("%w\n  give it another name with: --name NAME", err)
 	}
 	_, h, err := readHead(ctx, c, model)
 	if err != nil {
