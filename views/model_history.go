@@ -61,7 +61,7 @@ func History(entries []registry.Entry, models, namespaces bool, now time.Time) T
 		entryColumn(Column{Name: "WHO", Min: 8, Drop: 1}, func(e registry.Entry) Cell { return Text(orUnknown(e.By)) }),
 		entryColumn(Column{Name: "WHAT", Min: 19}, func(e registry.Entry) Cell { return Toned(what(e.Event), actionTone(e.Action)) }),
 		entryColumn(Column{Name: "FROM", Right: true, Drop: 2}, func(e registry.Entry) Cell {
-			if e.Alias == "" {
+			if e.Alias == "" && e.From == 0 {
 				return Toned(Unknown, Dim)
 			}
 			return versionCell(e.From)

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/kubectl-ml/kubectl-ml/kube/pipeline"
 )
 
 // Log is the history of one model, with what stands now beside it.
@@ -279,8 +281,14 @@ func (l Log) servingAt(n int) (out []ServingAt, doubts []string) {
 	return out, doubts
 }
 
-// targetKey tells workloads of the same name in different namespaces apart.
-func targetKey(e Event) string { return e.Namespace + "/" + e.Target }
+// targetKey is what serves, whatever it is called at the moment: the two sides of a blue-green rollout are one.
+func targetKey(e Event) string {
+	name := e.Target
+	if e.Strategy == string(pipeline.BlueGreen) {
+		name = strings.TrimSuffix(strings.TrimSuffix(name, "-blue"), "-green")
+	}
+	return e.Namespace + "/" + name
+}
 
 // serve takes one line of the history into what is served.
 func serve(now map[string]*ServingAt, e Event) {

@@ -77,6 +77,11 @@ func TestServingAtATime(t *testing.T) {
 	other := served(3, Deployed, 5)
 	other.Namespace = "m"
 	live := []Serving{{Name: "web", Namespace: "n", Version: 2}}
+	green := func(h int, a Action, version int) Event {
+		e := served(h, a, version)
+		e.Target, e.Strategy = "deployment/web-green", "bluegreen"
+		return e
+	}
 	for name, c := range map[string]struct {
 		events []Event
 		live   []Serving
@@ -93,10 +98,16 @@ func TestServingAtATime(t *testing.T) {
 		"removed":               {[]Event{served(3, Deployed, 1), served(4, Removed, 1)}, nil, 5, nil, 0},
 		"before the removal":    {[]Event{served(3, Deployed, 1), served(5, Removed, 1)}, nil, 4, []ServingAt{{Version: 1, Since: hour(3)}}, 0},
 		"deleted by kubectl":    {[]Event{served(3, Deployed, 1)}, []Serving{}, 4, []ServingAt{{Version: 1, Since: hour(3)}}, 1},
+		"blue-green begins":     {[]Event{served(2, Deployed, 1), green(3, Deploying, 2)}, live, 3, []ServingAt{{Version: 1, Rolling: 2, Since: hour(2)}}, 0},
+		"blue-green aborts":     {[]Event{served(2, Deployed, 1), green(3, Deploying, 2), green(4, Aborted, 2)}, live, 4, []ServingAt{{Version: 1, Since: hour(2)}}, 0},
+		"blue-green ends":       {[]Event{served(2, Deployed, 1), green(3, Deploying, 2), green(4, Deployed, 2)}, []Serving{{Name: "web-green", Namespace: "n"}}, 4, []ServingAt{{Target: "deployment/web-green", Strategy: "bluegreen", Version: 2, Since: hour(4)}}, 0},
 		"two of one name":       {[]Event{other, served(3, Deployed, 1)}, append(live, Serving{Name: "web", Namespace: "m", Version: 5}), 4, []ServingAt{{Namespace: "m", Version: 5, Since: hour(3)}, {Version: 1, Since: hour(3)}}, 0},
 	} {
 		for i := range c.want {
-			c.want[i].Target, c.want[i].By = "deployment/web", "bob"
+			c.want[i].By = "bob"
+			if c.want[i].Target == "" {
+				c.want[i].Target = "deployment/web"
+			}
 			if c.want[i].Namespace == "" {
 				c.want[i].Namespace = "n"
 			}

@@ -231,16 +231,20 @@ func (f family) served() []Link {
 		if l.To != nil || !f.log.LiveKnown || l.Namespace != f.log.Namespace {
 			continue
 		}
-		live := slices.IndexFunc(f.log.Live, func(s Serving) bool {
-			return serves(s, l.Kind, l.Namespace, l.Name) && (l.UID == "" || s.UID == "" || s.UID == l.UID)
-		})
-		l.Presence = Gone
-		if live >= 0 {
+		live := slices.IndexFunc(f.log.Live, func(s Serving) bool { return serves(s, l.Kind, l.Namespace, l.Name) })
+		if live < 0 {
+			l.Presence = Gone
+			continue
+		}
+		s := f.log.Live[live]
+		told[s.UID] = true
+		switch {
+		case l.UID != "" && s.UID != "" && s.UID != l.UID:
+			l.Presence, l.Note = Replaced, "what has this name now is another object"
+		case s.Version != f.root.Version:
+			l.Presence, l.Note = Replaced, "it serves version "+strconv.Itoa(s.Version)+" now, which nobody wrote down"
+		default:
 			l.Presence = Present
-			told[f.log.Live[live].UID] = true
-			if now := f.log.Live[live].Version; now != f.root.Version {
-				l.Presence, l.Note = Replaced, "it serves version "+strconv.Itoa(now)+" now, which nobody wrote down"
-			}
 		}
 	}
 	for _, s := range f.log.Live {
