@@ -62,7 +62,7 @@ docker config), or of the Secret that --secret names, with the same keys.`,
 			}
 			return do(c.Context(), f, o)
 		},
-		ValidArgsFunction: f.completeOne(f.modelRefs),
+		ValidArgsFunction: f.completeRefs,
 	}
 	fl := c.Flags()
 	fl.StringVar(&uri, "uri", "", "the `URI`, for command lines that are generated")
@@ -129,5 +129,6 @@ func (f *Factory) artifactOf(ctx context.Context, target, digest string) (*clien
 	if err != nil {
 		return nil, artifact.Item{}, err
 	}
-	return f.versionItem(ctx, c, target)
+	s, err := subjectOf(ctx, c, target)
+	return c, s.item, err
 }

@@ -49,7 +49,7 @@ The exit code is 0 when all are ok or unverified, 3 when one is a mismatch or mi
 			return nil
 		},
 		RunE:              func(c *cobra.Command, args []string) error { o.Targets = args; return do(c.Context(), f, o) },
-		ValidArgsFunction: f.completeMany(f.modelRefs),
+		ValidArgsFunction: f.completeManyRefs,
 	}
 	c.Flags().BoolVar(&o.All, "all", false, "every version of these models, or of all")
 	c.Flags().StringVar(&o.Digest, "digest", "", "what a URI must have, as sha256:`hex`")
@@ -58,65 +58,76 @@ The exit code is 0 when all are ok or unverified, 3 when one is a mismatch or mi
 	return c
 }
 
-// subject is an artifact to verify under its name.
-type subject struct {
-	name string
-	item artifact.Item
-}
-
 func runModelVerify(ctx context.Context, f *Factory, o modelVerifyOptions) error {
 	if err := o.Output.check(); err != nil {
 		return err
 	}
-	c, subjects, err := f.subjects(ctx, o)
+	c, subjects, verdicts, err := f.subjects(ctx, o)
 	if err != nil {
 		return err
 	}
 	opts, end := o.Store.options(f)
-	var verdicts []artifact.Verdict
-	var items []item
-	code := ExitOK
 	for _, s := range subjects {
-		v, err := artifact.Examine(ctx, c, s.name, s.item, opts)
+		v, _ := artifact.Examine(ctx, c, s.name, s.item, opts) // what is wrong is in the verdict
 		end()
 		if ctx.Err() != nil {
 			return &CodeError{Code: ExitInterrupted}
 		}
-		if err != nil {
-			f.say("%s", clean(err.Error()))
+		verdicts = append(verdicts, v)
+	}
+	if len(verdicts) == 0 {
+		return f.nothing(ctx, c, "versions", false)
+	}
+	var items []item
+	for _, v := range verdicts {
+		if v.Message != "" {
+			f.say("%s", clean(v.Text()))
 		}
+		items = append(items, item{kind: "Verdict", name: v.Version, ref: v.Version, namespace: c.Namespace, fact: v})
+	}
+	if err := f.list(o.Output, items, func() views.Table { return views.Verdicts(verdicts) }); err != nil {
+		return err
+	}
+	return verdictCode(verdicts)
+}
+
+// verdictCode is what verify exits with.
+func verdictCode(verdicts []artifact.Verdict) error {
+	code := ExitOK
+	for _, v := range verdicts {
 		switch {
 		case v.State == artifact.Mismatch || v.State == artifact.Missing:
 			code = ExitFailed
 		case v.State == artifact.Unread && code == ExitOK:
 			code = ExitError
 		}
-		verdicts = append(verdicts, v)
-		items = append(items, item{kind: "Verdict", name: s.name, ref: s.name, namespace: s.item.Namespace, fact: v})
 	}
-	if len(subjects) == 0 {
-		return f.nothing(ctx, c, "versions", false)
+	if code == ExitOK {
+		return nil
 	}
-	if err := f.list(o.Output, items, func() views.Table { return views.Verdicts(verdicts) }); err != nil {
-		return err
-	}
-	if code != ExitOK {
-		return &CodeError{Code: code}
-	}
-	return nil
+	return &CodeError{Code: code}
 }
 
-// subjects are the artifacts that the arguments name.
-func (f *Factory) subjects(ctx context.Context, o modelVerifyOptions) (c *client.Client, list []subject, err error) {
+// subjects are the artifacts that the arguments name, and verdicts on those whose record cannot be read.
+func (f *Factory) subjects(ctx context.Context, o modelVerifyOptions) (c *client.Client, list []subject, unread []artifact.Verdict, err error) {
 	if o.All {
-		return f.allVersions(ctx, o.Targets)
+		if c, err = f.Client(); err != nil {
+			return nil, nil, nil, err
+		}
+		list, unread, err = f.allVersions(ctx, c, o.Targets)
+		return c, list, unread, err
 	}
 	for _, t := range o.Targets {
-		var it artifact.Item
-		if c, it, err = f.artifactOf(ctx, t, o.Digest); err != nil {
-			return nil, nil, err
+		s := subject{name: t}
+		if isURI(t) {
+			c, s.item, err = f.uriItem(t, o.Digest)
+		} else if c, err = f.Client(); err == nil {
+			s, err = subjectOf(ctx, c, t)
 		}
-		list = append(list, subject{t, it})
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		list = append(list, s)
 	}
-	return c, list, nil
+	return c, list, nil, nil
 }

@@ -269,7 +269,7 @@ func TestServersThatMisbehave(t *testing.T) {
 			return true
 		}, "it was sent on 10 times"},
 		"forbidden": {func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(http.StatusForbidden); return true }, "--secret"},
-		"silence":   {func(_ http.ResponseWriter, r *http.Request) bool { <-r.Context().Done(); return true }, "nothing arrived for 50ms"},
+		"silence":   {func(_ http.ResponseWriter, r *http.Request) bool { <-r.Context().Done(); return true }, "nothing arrived for 300ms"},
 		"silence in the middle": {func(w http.ResponseWriter, r *http.Request) bool {
 			if r.Header.Get("Range") != "" {
 				<-r.Context().Done()
@@ -281,7 +281,7 @@ func TestServersThatMisbehave(t *testing.T) {
 			w.(http.Flusher).Flush()
 			<-r.Context().Done()
 			return true
-		}, "nothing arrived for 50ms"},
+		}, "nothing arrived for 300ms"},
 		"a body that ends too early": {func(w http.ResponseWriter, _ *http.Request) bool {
 			w.Header().Set("Content-Length", "1048576")
 			_, _ = w.Write(content[:1000])
@@ -297,7 +297,11 @@ func TestServersThatMisbehave(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := website(t, content, c.hook)
 			dir := t.TempDir()
-			_, err := Pull(t.Context(), nil, itemOf(s.URL+"/model.pkl?sig=secret", content), dir, Options{Stall: 50 * time.Millisecond})
+			o := Options{}
+			if strings.HasPrefix(name, "silence") {
+				o.Stall = 300 * time.Millisecond
+			}
+			_, err := Pull(t.Context(), nil, itemOf(s.URL+"/model.pkl?sig=secret", content), dir, o)
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Fatalf("got %v, want %q", err, c.want)
 			}

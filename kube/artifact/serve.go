@@ -13,6 +13,7 @@ import (
 	"path"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -185,6 +186,8 @@ func (v *served) receive(ctx context.Context, r request, in io.Reader, out io.Wr
 func (v *served) refusal(r request, err error) reply {
 	a := reply{Error: err.Error()}
 	switch {
+	case strings.Contains(err.Error(), "path escapes from parent"): // os.Root has no error value for it
+		a.Error = r.Path + " is reached over a link that leaves the volume"
 	case errors.Is(err, fs.ErrNotExist):
 		a.Kind = "missing"
 	case errors.Is(err, errFull), isFull(err):

@@ -35,6 +35,14 @@ type Verdict struct {
 	Message string `json:"message,omitempty"`
 }
 
+// Text is the message behind the version's name, unless that is the URI, which the message names itself.
+func (v Verdict) Text() string {
+	if v.Version == "" || v.Version == v.URI {
+		return v.Message
+	}
+	return v.Version + ": " + v.Message
+}
+
 // Examine is Verify for many: what is wrong with an artifact is part of the answer.
 func Examine(ctx context.Context, c *client.Client, version string, item Item, o Options) (Verdict, error) {
 	v := Verdict{Version: version, Artifact: item.Artifact}
