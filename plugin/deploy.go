@@ -82,7 +82,7 @@ by itself. Exit codes: kubectl ml help exit-codes.`,
 			o.Version, o.KeepSet = args[0], c.Flags().Changed("keep")
 			return do(c.Context(), f, o)
 		},
-		ValidArgsFunction: f.completeOne(f.modelRefs),
+		ValidArgsFunction: f.completeRefs,
 	}
 	fl := c.Flags()
 	fl.StringVar(&o.To, "to", "", "`name` of the Deployment and its Service (default: the manifest's, else what serves the model, else the model's name)")

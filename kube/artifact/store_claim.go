@@ -17,15 +17,15 @@ import (
 
 // claimStore is a file or folder of a volume. A pod that mounts its claim reads or writes it, and is removed again.
 type claimStore struct {
-	c               *client.Client
-	namespace       string
-	claim, path     string
-	uri             string
-	o               Options
-	m               *meter
-	helper          *helper
-	uid, gid        int64
-	tried           bool // as another user
+	c           *client.Client
+	namespace   string
+	claim, path string
+	uri         string
+	o           Options
+	m           *meter
+	helper      *helper
+	uid, gid    int64
+	tried       bool // as another user
 }
 
 func newClaimStore(c *client.Client, l location, namespace string, o Options, m *meter) *claimStore {

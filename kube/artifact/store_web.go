@@ -29,7 +29,7 @@ func transport(o Options) http.RoundTripper {
 		MaxIdleConns:          16,
 		IdleConnTimeout:       90 * time.Second,
 		TLSHandshakeTimeout:   15 * time.Second,
-		ResponseHeaderTimeout: o.Stall,
+		ResponseHeaderTimeout: 2 * o.Stall, // a stream gives up before
 		// What is hashed is what the server keeps, not a compressed form of it.
 		DisableCompression: true,
 	}
