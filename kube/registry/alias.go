@@ -66,7 +66,7 @@ func SetAlias(ctx context.Context, c *client.Client, m Move) (Event, error) {
 		m.Action = Moved
 	}
 	var out Event
-	err := change(ctx, c, m.Model, false, m.DryRun, func(ctx context.Context, h *Head) error {
+	err := change(ctx, c, m.Model, m.DryRun, func(ctx context.Context, h *Head) error {
 		var err error
 		out, err = h.move(ctx, c, m, nil)
 		return err
@@ -175,7 +175,7 @@ func Rollback(ctx context.Context, c *client.Client, model, alias string, steps 
 	}
 	mark = marked(ctx, c, mark)
 	var out Event
-	err := change(ctx, c, model, false, dryRun, func(ctx context.Context, h *Head) error {
+	err := change(ctx, c, model, dryRun, func(ctx context.Context, h *Head) error {
 		is, ok := h.Aliases[alias]
 		if !ok {
 			_, err := h.find(ctx, c, Ref{Model: model, Alias: alias})

@@ -42,7 +42,7 @@ func Delete(ctx context.Context, c *client.Client, ref Ref, mark Mark, dryRun []
 
 func deleteVersion(ctx context.Context, c *client.Client, ref Ref, mark Mark, dryRun []string) error {
 	n := ref.Version
-	err := change(ctx, c, ref.Model, false, dryRun, func(ctx context.Context, h *Head) error {
+	err := change(ctx, c, ref.Model, dryRun, func(ctx context.Context, h *Head) error {
 		cm, err := readVersion(ctx, c, h.Model, n)
 		switch {
 		case err != nil:
@@ -92,7 +92,7 @@ func remove(ctx context.Context, c *client.Client, object string, dryRun []strin
 // deleteModel removes versions, pages of history and the head, in this order: while the head is there, the deletion can
 // be gone on with, and nothing new is registered.
 func deleteModel(ctx context.Context, c *client.Client, model string, mark Mark, dryRun []string) error {
-	err := change(ctx, c, model, false, dryRun, func(_ context.Context, h *Head) error {
+	err := change(ctx, c, model, dryRun, func(_ context.Context, h *Head) error {
 		if h.Deleting != nil {
 			return errUnchanged
 		}

@@ -162,6 +162,8 @@ func turnPage(ctx context.Context, c *client.Client, h *Head) error {
 			return nil // the head keeps its lines; Check tells what is in the way
 		}
 		p = left
+	} else if err != nil && !client.Transient(err) && size < maxPage {
+		return nil // a quota, or a missing right: there is room in the head for a while
 	} else if err != nil {
 		return c.Explain("write page "+pageName(h.Model, p.Number)+" of the history", err)
 	}

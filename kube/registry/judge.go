@@ -28,7 +28,7 @@ func Record(ctx context.Context, c *client.Client, model string, e Event) error 
 	if e.At.IsZero() {
 		e.At = time.Now().UTC()
 	}
-	return change(ctx, c, model, false, nil, func(_ context.Context, h *Head) error {
+	return change(ctx, c, model, nil, func(_ context.Context, h *Head) error {
 		if slices.ContainsFunc(h.headEvents(), func(have Event) bool { return sameEvent(have, e) }) {
 			return errUnchanged
 		}
@@ -93,7 +93,7 @@ func decide(ctx context.Context, c *client.Client, model string, version int, ac
 	}
 	mark = marked(ctx, c, mark)
 	var out Event
-	err := change(ctx, c, model, false, dryRun, func(ctx context.Context, h *Head) error {
+	err := change(ctx, c, model, dryRun, func(ctx context.Context, h *Head) error {
 		out = Event{By: mark.By, Action: action, Version: version, Comment: mark.Comment}
 		cm, err := readVersion(ctx, c, model, version)
 		if err != nil {
@@ -136,7 +136,7 @@ func Annotate(ctx context.Context, c *client.Client, ref Ref, set map[string]str
 		}
 	}
 	mark = marked(ctx, c, mark)
-	return change(ctx, c, ref.Model, false, dryRun, func(ctx context.Context, h *Head) error {
+	return change(ctx, c, ref.Model, dryRun, func(ctx context.Context, h *Head) error {
 		n := 0
 		if ref.Version > 0 || ref.Alias != "" {
 			var err error

@@ -105,10 +105,10 @@ func (h *Head) take(v VersionSummary) {
 // show sees that the head's summary tells of its latest version, which is read only when it has changed.
 func (h *Head) show(ctx context.Context, c *client.Client) error {
 	latest := h.Latest()
-	switch {
-	case latest == h.shown.Of:
+	switch latest {
+	case h.shown.Of:
 		return nil
-	case latest == 0:
+	case 0:
 		h.take(VersionSummary{})
 		return nil
 	}

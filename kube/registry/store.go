@@ -89,9 +89,9 @@ func noModel(ctx context.Context, c *client.Client, model string) error {
 }
 
 // change applies f to the head as it stands and stores it, under the resourceVersion it was read with. When somebody
-// else changed it meanwhile, f decides again on what is there now. A model without a head gets one with make, else that
-// is an error. A registration that was begun and left behind is settled first. errUnchanged of f stores nothing.
-func change(ctx context.Context, c *client.Client, model string, make bool, dryRun []string, f func(ctx context.Context, h *Head) error) error {
+// else changed it meanwhile, f decides again on what is there now. A registration that was begun and left behind is
+// settled first. errUnchanged of f stores nothing else.
+func change(ctx context.Context, c *client.Client, model string, dryRun []string, f func(ctx context.Context, h *Head) error) error {
 	if err := CheckModel(model); err != nil {
 		return err
 	}
@@ -101,14 +101,8 @@ func change(ctx context.Context, c *client.Client, model string, make bool, dryR
 		if err != nil {
 			return err
 		}
-		if h == nil && !make {
-			return noModel(ctx, c, model)
-		}
 		if h == nil {
-			cm, h = &corev1.ConfigMap{}, newHead(model, c.Namespace)
-			if err := h.mend(ctx, c); err != nil {
-				return err
-			}
+			return noModel(ctx, c, model)
 		}
 		settled, err := h.settle(ctx, c)
 		if err != nil {

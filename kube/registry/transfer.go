@@ -306,7 +306,7 @@ func (b *Bundle) takeOver(ctx context.Context, c *client.Client, model string, p
 	}
 	for more := true; more; {
 		more = false
-		err := change(ctx, c, model, false, nil, func(ctx context.Context, h *Head) error {
+		err := change(ctx, c, model, nil, func(ctx context.Context, h *Head) error {
 			there, _, err := h.history(ctx, c)
 			if err != nil {
 				return err
