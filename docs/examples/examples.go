@@ -6,5 +6,5 @@ import "embed"
 
 // Templates has a folder for each template of init. What only the sandbox's simulated nodes can run is not in it.
 //
-//go:embed all:blank all:distributed all:pytorch-gpu all:house-prices/stages house-prices/README.md house-prices/pipeline.yaml house-prices/sweep.yaml
+//go:embed all:blank all:distributed all:pytorch-gpu all:house-prices/stages house-prices/README.md house-prices/pipeline.yaml house-prices/sweep.yaml house-prices/serve.yaml
 var Templates embed.FS

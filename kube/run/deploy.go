@@ -264,6 +264,7 @@ func deployRules(rec *Record) []rbacv1.PolicyRule {
 		rule("", "services", "get", "list", "create", "update", "patch"),
 		rule("", "pods", "list"),
 		rule("autoscaling", "horizontalpodautoscalers", "list"),
+		rule("policy", "poddisruptionbudgets", "create", "patch"),
 	}
 	gates := asks(func(d *pipeline.Deploy) bool {
 		return slices.ContainsFunc(d.Steps, func(s pipeline.DeployStep) bool { return len(s.Gates) > 0 })
@@ -273,9 +274,6 @@ func deployRules(rec *Record) []rbacv1.PolicyRule {
 	}
 	if serves(func(s *pipeline.Serve) bool { return s.Autoscale != nil }) {
 		rules = append(rules, rule("autoscaling", "horizontalpodautoscalers", "create", "patch", "update"))
-	}
-	if serves(func(s *pipeline.Serve) bool { return s.DisruptionBudget != nil || s.Replicas != nil && *s.Replicas > 1 }) {
-		rules = append(rules, rule("policy", "poddisruptionbudgets", "create", "patch"))
 	}
 	if serves(func(s *pipeline.Serve) bool { return s.Host != "" && s.Gateway == "" }) {
 		rules = append(rules, rule("networking.k8s.io", "ingresses", "create", "patch"))
