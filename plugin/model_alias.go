@@ -120,12 +120,12 @@ func lost(f *Factory, err error, m registry.Move) error {
 	}
 	verb := fmt.Sprintf("model promote %s:%d --to %s", m.Model, m.To, m.Alias)
 	switch {
+	case m.Action == registry.RolledBack:
+		verb = fmt.Sprintf("model rollback %s --alias %s", m.Model, m.Alias)
 	case m.To == 0:
 		verb = fmt.Sprintf("model alias %s %s --remove", m.Model, m.Alias)
 	case m.Action == registry.Moved:
 		verb = fmt.Sprintf("model alias %s:%d %s", m.Model, m.To, m.Alias)
-	case m.Action == registry.RolledBack:
-		verb = fmt.Sprintf("model rollback %s --alias %s", m.Model, m.Alias)
 	}
 	compare := ""
 	if conflict.Is > 0 && m.To > 0 && conflict.Is != m.To {

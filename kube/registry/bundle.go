@@ -218,7 +218,7 @@ func (b *Bundle) Numbers(taken []int, same func(n, m int) bool, renumber bool) (
 		out = append(out, a)
 	}
 	if len(clash) > 0 {
-		return nil, fmt.Errorf("the numbers %[2]s of model %[1]s are taken, or were once\n  give the imported ones new numbers with: --renumber   or another name with: --name NAME", b.Model, strings.Join(clash, ", "))
+		return nil, fmt.Errorf("these versions have numbers that are taken here, or were once: %s\n  give all of them new numbers with: --renumber   or the model another name with: --name NAME", strings.Join(clash, ", "))
 	}
 	return out, nil
 }

@@ -220,7 +220,7 @@ func TestNumbers(t *testing.T) {
 	}{
 		"free":               {nil, never, false, []Added{{From: 3, To: 3}, {From: 7, To: 7}}, ""},
 		"others are there":   {[]int{1, 5}, never, false, []Added{{From: 3, To: 3}, {From: 7, To: 7}}, ""},
-		"taken":              {[]int{3, 7, 9}, never, false, nil, "the numbers 3, 7 of model m are taken, or were once"},
+		"taken":              {[]int{3, 7, 9}, never, false, nil, "numbers that are taken here, or were once: 3, 7"},
 		"the same are there": {[]int{3, 7}, func(n, m int) bool { return n == m }, false, []Added{{3, 3, true}, {7, 7, true}}, ""},
 		"renumbered":         {[]int{3, 9}, never, true, []Added{{From: 3, To: 10}, {From: 7, To: 11}}, ""},
 		"renumbered again":   {[]int{3, 9, 10}, func(n, m int) bool { return n == 3 && m == 10 }, true, []Added{{3, 10, true}, {From: 7, To: 11}}, ""},
