@@ -127,6 +127,15 @@ func Abort(ctx context.Context, c *client.Client, name string, mark registry.Mar
 // Undo goes back to the version before, or to one that served earlier (0 is the one before). A blue-green rollout switches
 // back at once while the old side runs; others roll the pods back. Drive it afterwards.
 func Undo(ctx context.Context, c *client.Client, name string, to int, mark registry.Mark, dryRun []string) (Rollout, error) {
+	var out Rollout
+	err := retry.RetryOnConflict(patience(), func() (err error) {
+		out, err = undo(ctx, c, name, to, mark, dryRun)
+		return err
+	})
+	return out, err
+}
+
+func undo(ctx context.Context, c *client.Client, name string, to int, mark registry.Mark, dryRun []string) (Rollout, error) {
 	l, err := observe(ctx, c, name)
 	if err != nil {
 		return Rollout{}, err
@@ -239,10 +248,10 @@ func (l *live) undoColour(ctx context.Context, out *record, to int, dryRun []str
 	touched := d.DeepCopy()
 	put(&touched.Annotations, map[string]string{kube.AnnotationRollout + "-undone": out.Started.Format(time.RFC3339Nano)})
 	if err := l.update(ctx, "change deployment "+d.Name, touched); err != nil {
-		return Rollout{}, l.tooLate(err)
+		return Rollout{}, err
 	}
 	if err := l.save(ctx, out); err != nil {
-		return Rollout{}, l.tooLate(err)
+		return Rollout{}, err
 	}
 	return l.rollout(out.Started), nil
 }

@@ -3,7 +3,6 @@ package serving
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -35,6 +34,9 @@ type Prepared struct {
 	active, want *appsv1.Deployment
 	// extras stand beside it: Service, autoscaler, and so on.
 	extras []runtime.Object
+	// request is what was asked for, to prepare it anew; nil for an undo. tries counts that.
+	request *Request
+	tries   int
 	// going is the rollout that goes on already for the same request; Unchanged says that the version serves as it is asked for.
 	going     bool
 	unchanged bool
@@ -51,6 +53,7 @@ func refuse(format string, args ...any) error {
 
 // Prepare works out what serving a version takes. It changes nothing.
 func Prepare(ctx context.Context, c *client.Client, q Request) (*Prepared, error) {
+	asked := q
 	if err := q.locate(ctx, c); err != nil {
 		return nil, err
 	}
@@ -62,7 +65,7 @@ func Prepare(ctx context.Context, c *client.Client, q Request) (*Prepared, error
 	if err != nil {
 		return nil, err
 	}
-	p := &Prepared{l: l}
+	p := &Prepared{l: l, request: &asked}
 	if going, err := l.busy(&q); err != nil || going {
 		p.going = going
 		return p, err
@@ -250,11 +253,12 @@ func (p *Prepared) decideWant(ctx context.Context, q *Request, manifest *appsv1.
 	if manifest == nil && live != nil {
 		// The server fills in defaults and says what it does not take; without them nothing could be compared.
 		asked := want.DeepCopy()
+		asked.ResourceVersion = ""
 		if side := live.Spec.Template.Labels[kube.LabelSide]; side != "" {
 			asked.Spec.Template.Labels[kube.LabelSide] = side
 		}
 		if want, err = p.l.c.Kube.AppsV1().Deployments(p.l.c.Namespace).Update(ctx, asked, metav1.UpdateOptions{FieldManager: kube.FieldManager, DryRun: []string{metav1.DryRunAll}}); err != nil {
-			return p.l.tooLate(p.l.explain("check deployment "+live.Name, err))
+			return p.l.explain("check deployment "+live.Name, err)
 		}
 		want.Spec.Template.Labels[kube.LabelSide] = sideStable
 	}
@@ -531,15 +535,6 @@ func (p *Prepared) Unchanged() bool { return p.unchanged }
 
 // Going says whether the rollout that was asked for goes on already.
 func (p *Prepared) Going() bool { return p.going }
-
-// tooLate says that somebody else was faster.
-func (l *live) tooLate(err error) error {
-	var explained *client.Error
-	if errors.As(err, &explained) || !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) {
-		return err
-	}
-	return refuse("%s was changed by somebody else at the same time: look with: kubectl ml rollout status %s, then try again", l.name, l.name)
-}
 
 // checkAlias asks the registry whether the alias could move, before any pod is made.
 func (p *Prepared) checkAlias(ctx context.Context) error {

@@ -3,6 +3,7 @@ package serving
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -16,6 +17,9 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/client-go/util/csaupgrade"
+	"k8s.io/client-go/util/retry"
 	"k8s.io/utils/ptr"
 
 	"github.com/kubectl-ml/kubectl-ml/kube"
@@ -56,10 +60,28 @@ func (p *Prepared) Start(ctx context.Context, dryRun []string) (Rollout, error) 
 		return p.planned(), p.check(ctx, dryRun)
 	}
 	if err := p.begin(ctx); err != nil {
-		return Rollout{}, l.tooLate(err)
+		return p.again(ctx, err)
 	}
 	return Get(ctx, l.c, l.name)
 }
+
+// again decides anew where something changed since it was looked at: most often only a status, sometimes somebody else
+// was faster and the new look says so.
+func (p *Prepared) again(ctx context.Context, err error) (Rollout, error) {
+	var explained *client.Error
+	if p.request == nil || p.tries >= maxTries || errors.As(err, &explained) || !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) {
+		return Rollout{}, err
+	}
+	next, err := Prepare(ctx, p.l.c, *p.request)
+	if err != nil {
+		return Rollout{}, err
+	}
+	next.tries = p.tries + 1
+	return next.Start(ctx, nil)
+}
+
+// maxTries is how often a rollout is prepared anew because something changed meanwhile.
+const maxTries = 8
 
 // planned is the rollout before it begins.
 func (p *Prepared) planned() Rollout {
@@ -110,11 +132,7 @@ func (p *Prepared) begin(ctx context.Context) error {
 		if len(r.Apply) == 0 {
 			return nil
 		}
-		// Applied once more, the fields of the manifest are known as such, and go when a later one leaves them out.
-		if err := l.applyManifest(ctx, made); err != nil && !apierrors.IsConflict(err) {
-			return err
-		}
-		return nil
+		return l.ownManifest(ctx)
 	case p.unchanged || r.Strategy == pipeline.Canary:
 		return l.save(ctx, r)
 	}
@@ -129,6 +147,28 @@ func (p *Prepared) begin(ctx context.Context) error {
 		return l.applyManifest(ctx, d)
 	}
 	return l.update(ctx, "change deployment "+d.Name, d)
+}
+
+// ownManifest makes the fields of a Deployment that was created known as those of an applied manifest, so that they go
+// when a later manifest leaves them out.
+func (l *live) ownManifest(ctx context.Context) error {
+	api := l.c.Kube.AppsV1().Deployments(l.c.Namespace)
+	err := retry.RetryOnConflict(patience(), func() error {
+		d, err := api.Get(ctx, l.name, metav1.GetOptions{})
+		if err != nil {
+			return l.explain("read deployment "+l.name, err)
+		}
+		patch, err := csaupgrade.UpgradeManagedFieldsPatch(d, sets.New(kube.FieldManager), kube.FieldManager)
+		if err != nil || len(patch) == 0 {
+			return err
+		}
+		_, err = api.Patch(ctx, l.name, types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: kube.FieldManager})
+		return l.explain("change deployment "+l.name, err)
+	})
+	if apierrors.IsConflict(err) {
+		return nil // it is as it shall be, only less is known of whose it is
+	}
+	return err
 }
 
 // check lets the server check the Deployment that would be made or changed.
