@@ -16,6 +16,8 @@ const (
 	ExitApproval  = 5
 	ExitCancelled = 6
 	ExitGate      = 7
+	// ExitInconclusive says that too little is known to judge.
+	ExitInconclusive = 8
 	// ExitInterrupted is what shells give for SIGINT: the run was left, not ended.
 	ExitInterrupted = 130
 )

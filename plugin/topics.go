@@ -19,7 +19,8 @@ exit with how it ended, and progress -f with 0 or 3:
   5    the run waits for an approval: kubectl ml resume RUN --approve STAGE;
        the rollout does: kubectl ml rollout promote NAME
   6    the run was cancelled, the rollout aborted by a person
-  7    a gate was breached
+  7    a gate was breached; for drift --exit-code: something alerts
+  8    for drift --exit-code: nothing alerts, but something could not be judged
   130  interrupted: the run was left and goes on
 
 Where a shell between turns every failure into 1, as kubectl does on Windows, read .state of -o json instead.`,

@@ -36,6 +36,7 @@ func (f *Factory) verbs() []*cobra.Command {
 		newDeployCmd(f, runDeploy),
 		newRolloutCmd(f),
 		newRolloutsCmd(f, runRolloutList),
+		newDriftCmd(f, runDrift),
 		newVersionCmd(f, runVersion),
 		newCompletionCmd(f),
 		newOptionsCmd(f),
