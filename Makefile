@@ -48,8 +48,8 @@ bin/sandbox:
 	$(SANDBOX_GO) build -buildvcs=false -o '$(CURDIR)/$@' .
 
 # Every program of the sandbox, with progress to look at: inside of `go test` the wait would be silent.
-# Tests use controllers besides, which take another five minutes; the demo does without.
-test-go e2e: WITH := jobset,kueue
+# Tests use controllers and stores besides, which take another eight minutes; the demo does without.
+test-go e2e: WITH := jobset,kueue,registry,s3
 programs: bin/sandbox
 	@bin/sandbox build --with='$(WITH)' >/dev/null
 

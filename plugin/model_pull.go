@@ -30,7 +30,8 @@ final name only when digest and size are those of the version; else nothing is k
 
 What was broken off, by Ctrl-C too, goes on where it ended when the same command is given again. A folder begins anew.
 
---to names the file or folder, an existing folder to put it in, or - for the output (a folder comes as a tar).
+--to names the file or folder, a folder to put it in by a slash at its end, or - for the output (a folder comes as a
+tar). A file that is there is replaced; a folder that is something else only with --force.
 --extract unpacks a tar, tar.gz or zip once it has been verified; entries that leave the folder, links out of it,
 devices and archives that unpack to far more than their size are refused.
 

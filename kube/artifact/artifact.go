@@ -109,10 +109,10 @@ func (e *MissingError) Error() string {
 
 // MismatchError says that an artifact is not what it should be. A digest is empty and a size is -1 where it is unknown.
 type MismatchError struct {
-	URI                string
-	Want, Got          string
-	WantSize, GotSize  int64
-	BeforeItWasFetched bool
+	URI               string
+	Want, Got         string
+	WantSize, GotSize int64
+	Early             bool
 }
 
 func (e *MismatchError) Error() string {
@@ -223,7 +223,7 @@ func (x *opened) expect(digest string, size int64) error {
 	if want == x.manifest && want != "" {
 		return nil
 	}
-	e := &MismatchError{URI: x.item.URI, Want: want, Got: digest, WantSize: x.item.Size, GotSize: size, BeforeItWasFetched: true}
+	e := &MismatchError{URI: x.item.URI, Want: want, Got: digest, WantSize: x.item.Size, GotSize: size, Early: true}
 	if want != "" && digest != "" && want != digest {
 		return e
 	}

@@ -423,13 +423,13 @@ func TestFolders(t *testing.T) {
 		t.Fatal(err)
 	}
 	// A folder has a digest too: it is there or it is another.
-	if _, err := Pull(t.Context(), nil, Item{Artifact: a}, filepath.Join(dir, "out"), Options{}); err == nil || !strings.Contains(err.Error(), "--force") {
+	if _, err := Pull(t.Context(), nil, Item{Artifact: a}, filepath.Join(dir, "out", "bert"), Options{}); err == nil || !strings.Contains(err.Error(), "--force") {
 		t.Errorf("over another folder: %v", err)
 	}
-	if got, err := Pull(t.Context(), nil, Item{Artifact: a}, filepath.Join(dir, "out"), Options{Force: true}); err != nil || got.Unchanged {
+	if got, err := Pull(t.Context(), nil, Item{Artifact: a}, filepath.Join(dir, "out", "bert"), Options{Force: true}); err != nil || got.Unchanged {
 		t.Errorf("with force: %+v, %v", got, err)
 	}
-	if got, err := Pull(t.Context(), nil, Item{Artifact: a}, filepath.Join(dir, "out"), Options{}); err != nil || !got.Unchanged {
+	if got, err := Pull(t.Context(), nil, Item{Artifact: a}, filepath.Join(dir, "out", "bert"), Options{}); err != nil || !got.Unchanged {
 		t.Errorf("again: %+v, %v", got, err)
 	}
 	if got := names(t, filepath.Join(dir, "out")); got != "bert" {

@@ -38,8 +38,8 @@ func (e *KeptError) Error() string {
 
 func (e *KeptError) Unwrap() error { return e.Err }
 
-// Pull brings an artifact to a file or folder. An existing folder to, or one that ends in a slash, gets it under the
-// artifact's own name. The final name appears when digest and size have been verified; what was a file there is
+// Pull brings an artifact to a file or folder. A path that ends in a slash is the folder to put it in, under its own name;
+// so is an existing folder, for what is a file. The final name appears when digest and size have been verified; what was a file there is
 // replaced, what was another folder only with Options.Force.
 func Pull(ctx context.Context, c *client.Client, item Item, to string, o Options) (p Pulled, err error) {
 	x, err := open(ctx, c, item, o)
@@ -51,11 +51,11 @@ func Pull(ctx context.Context, c *client.Client, item Item, to string, o Options
 	if o.Extract && !x.folder {
 		name = withoutExtension(name)
 	}
-	p.Path, err = target(to, name)
+	p.Folder = x.folder || o.Extract
+	p.Path, err = target(to, name, p.Folder)
 	if err != nil {
 		return p, err
 	}
-	p.Folder = x.folder || o.Extract
 	same, err := x.same(ctx, p.Path, p.Folder)
 	if same {
 		p.Artifact, p.Unchanged = item.Artifact, true
@@ -76,23 +76,24 @@ func Pull(ctx context.Context, c *client.Client, item Item, to string, o Options
 	return p, x.unpack(archive, p.Path)
 }
 
-// target is where an artifact of a name goes.
-func target(to, name string) (string, error) {
-	if to == "" {
-		to = "."
-	}
-	isFolder, there, err := exists(to)
+// target is where an artifact of a name goes. What comes as a folder becomes the folder to itself unless that ends in a
+// slash, so that the same command twice means the same place.
+func target(to, name string, folder bool) (string, error) {
+	inside := to == "" || strings.HasSuffix(to, "/") || filepath.Base(to) == "." || filepath.Base(to) == ".."
+	isFolder, there, err := exists(strings.TrimRight(to, "/"))
 	switch {
+	case to == "":
+		to = name
 	case err != nil:
 		return "", err
-	case isFolder:
-		to = filepath.Join(to, name)
-	case strings.HasSuffix(to, "/") && there:
+	case inside && there && !isFolder && strings.Trim(to, "/") != "":
 		return "", fmt.Errorf("%s is no folder", strings.TrimRight(to, "/"))
-	case strings.HasSuffix(to, "/"):
+	case inside:
 		if err := os.MkdirAll(to, 0o777); err != nil {
 			return "", err
 		}
+		to = filepath.Join(to, name)
+	case isFolder && !folder:
 		to = filepath.Join(to, name)
 	default:
 		if _, there, _ := exists(filepath.Dir(to)); !there {
@@ -128,7 +129,10 @@ func (x *opened) same(ctx context.Context, path string, folder bool) (bool, erro
 		}
 	}
 	if folder && !x.o.Force {
-		return false, &client.Error{What: fmt.Sprintf("%s is there already and is something else", path), Hint: "replace it with --force, or choose another place with --to"}
+		if left, err := os.ReadDir(path); err == nil && len(left) == 0 {
+			return false, os.Remove(path)
+		}
+		return false, &client.Error{What: fmt.Sprintf("%s is there already and is something else", path), Hint: "replace it with --force, or put it into that folder with --to " + filepath.ToSlash(path) + "/"}
 	}
 	return false, nil
 }

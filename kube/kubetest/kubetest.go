@@ -35,7 +35,15 @@ type Sandbox struct {
 	Kubeconfig string // the administrator's, as a path
 	Kubectl    string // a kubectl of the same version, as a path
 	Prometheus string // URL
+	S3         string // URL, where a test asked for "s3"; S3AccessKey and S3SecretKey open it
+	Registry   string // HOST:PORT, where a test asked for "registry"; it speaks plain HTTP and wants no credentials
 }
+
+// Credentials of the sandbox's S3 server.
+const (
+	S3AccessKey = "sandbox"
+	S3SecretKey = "sandbox-secret"
+)
 
 // Cluster returns the client configuration of a running sandbox.
 func Cluster(t testing.TB) *rest.Config {
@@ -50,10 +58,10 @@ func Open(t testing.TB) Sandbox {
 	return OpenWith(t)
 }
 
-// OpenWith returns a running sandbox with real controllers besides those of Kubernetes: "jobset", "kueue"
-// (`sandbox up --with`). It is another one than Open's, which has none of them, and grows with what
+// OpenWith returns a running sandbox with real controllers besides those of Kubernetes, "jobset" and "kueue", or with
+// stores of artifacts, "s3" and "registry" (`sandbox up --with`). It is another one than Open's, which has none of them, and grows with what
 // the tests ask for.
-func OpenWith(t testing.TB, controllers ...string) Sandbox {
+func OpenWith(t testing.TB, additions ...string) Sandbox {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("-short: this test needs the sandbox")
@@ -64,7 +72,7 @@ func OpenWith(t testing.TB, controllers ...string) Sandbox {
 	ctx, cancel := untilDeadline(t)
 	defer cancel()
 	if dir := os.Getenv(Env); dir != "" {
-		s, err := find(ctx, dir, controllers)
+		s, err := find(ctx, dir, additions)
 		if err == nil {
 			return s
 		}
@@ -75,7 +83,7 @@ func OpenWith(t testing.TB, controllers ...string) Sandbox {
 	// All test binaries of one run have the same parent, `go test`.
 	owner := os.Getppid()
 	dir := filepath.Join(os.TempDir(), "kubectl-ml-test-"+strconv.Itoa(owner))
-	if len(controllers) > 0 {
+	if len(additions) > 0 {
 		dir += "-with"
 	}
 	unlock, err := lock(ctx)
@@ -83,13 +91,13 @@ func OpenWith(t testing.TB, controllers ...string) Sandbox {
 		t.Fatalf("wait for the test that boots the sandbox: %v", err)
 	}
 	defer unlock()
-	if s, err := find(ctx, dir, controllers); err == nil {
+	if s, err := find(ctx, dir, additions); err == nil {
 		return s
 	}
-	if err := boot(ctx, dir, owner, controllers); err != nil {
+	if err := boot(ctx, dir, owner, additions); err != nil {
 		t.Fatal(err)
 	}
-	s, err := find(ctx, dir, controllers)
+	s, err := find(ctx, dir, additions)
 	if err != nil {
 		t.Fatalf("the sandbox booted and is not there: %v", err)
 	}
@@ -148,11 +156,11 @@ func (s Sandbox) Namespace(t testing.TB) string {
 	}
 }
 
-// errWithout says that a sandbox runs and has not the controllers that a test needs.
+// errWithout says that a sandbox runs and has not what a test needs besides.
 var errWithout = errors.New("the sandbox is without it")
 
 // find looks for a sandbox that is up. It starts no process and asks the API server one question.
-func find(ctx context.Context, dir string, controllers []string) (Sandbox, error) {
+func find(ctx context.Context, dir string, additions []string) (Sandbox, error) {
 	data, err := os.ReadFile(filepath.Join(dir, "sandbox.json"))
 	if err != nil {
 		return Sandbox{}, fmt.Errorf("no sandbox: %w", err)
@@ -166,7 +174,7 @@ func find(ctx context.Context, dir string, controllers []string) (Sandbox, error
 	if err := json.Unmarshal(data, &state); err != nil || !state.Ready {
 		return Sandbox{}, errors.New("the sandbox is not ready")
 	}
-	for _, name := range controllers {
+	for _, name := range additions {
 		if !slices.Contains(state.With, name) {
 			return Sandbox{}, fmt.Errorf("%s: %w", name, errWithout)
 		}
@@ -174,6 +182,12 @@ func find(ctx context.Context, dir string, controllers []string) (Sandbox, error
 	s := Sandbox{
 		State: dir, Kubeconfig: filepath.Join(dir, "kubeconfig"), Kubectl: state.Kubectl,
 		Prometheus: "http://127.0.0.1:" + strconv.Itoa(state.Ports["prometheus"]),
+	}
+	if port := state.Ports["s3"]; port != 0 {
+		s.S3 = "http://127.0.0.1:" + strconv.Itoa(port)
+	}
+	if port := state.Ports["registry"]; port != 0 {
+		s.Registry = "127.0.0.1:" + strconv.Itoa(port)
 	}
 	config, err := s.config()
 	if err != nil {
@@ -191,14 +205,14 @@ func find(ctx context.Context, dir string, controllers []string) (Sandbox, error
 }
 
 // boot runs `sandbox up` from the sources.
-func boot(ctx context.Context, dir string, owner int, controllers []string) error {
+func boot(ctx context.Context, dir string, owner int, additions []string) error {
 	module, err := sandboxModule()
 	if err != nil {
 		return err
 	}
 	var output bytes.Buffer
 	cmd := exec.CommandContext(ctx, "go", "run", "-C", module, ".", "up", "--real-node=off", "--gpu-nodes=4",
-		"--state", dir, "--while-pid", strconv.Itoa(owner), "--with", strings.Join(controllers, ","))
+		"--state", dir, "--while-pid", strconv.Itoa(owner), "--with", strings.Join(additions, ","))
 	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=", "CGO_ENABLED=0")
 	cmd.Stdout, cmd.Stderr = &output, &output
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -208,7 +222,7 @@ func boot(ctx context.Context, dir string, owner int, controllers []string) erro
 	switch {
 	case ctx.Err() != nil:
 		return fmt.Errorf("the sandbox was not up before the test's deadline; "+
-			"the first time it builds a whole control plane: run `go run -C cmd/sandbox . build --with=%s` once\n%s", strings.Join(controllers, ","), &output)
+			"the first time it builds a whole control plane: run `go run -C cmd/sandbox . build --with=%s` once\n%s", strings.Join(additions, ","), &output)
 	case err != nil:
 		return fmt.Errorf("boot the sandbox: %w\n%s", err, &output)
 	}

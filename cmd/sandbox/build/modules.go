@@ -83,6 +83,8 @@ func modules(kubernetes Source) []module {
 			path: "sigs.k8s.io/kueue", install: "config/default", files: pins("kueue"),
 			programs: []program{{"kueue", "sigs.k8s.io/kueue/cmd/kueue", "-s -w"}},
 		},
+		{files: pins("registry"), programs: []program{{"registry", "github.com/distribution/distribution/v3/cmd/registry", "-s -w"}}},
+		{files: pins("s3"), programs: []program{{"s3", "github.com/versity/versitygw/cmd/versitygw", "-s -w"}}},
 	}
 }
 

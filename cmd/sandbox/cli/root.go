@@ -123,6 +123,6 @@ func newBuild(env Env) *cobra.Command {
 			return err
 		},
 	}
-	cmd.Flags().StringSliceVar(&with, "with", nil, "controllers to build besides, a `list` of "+strings.Join(cluster.Controllers(), ","))
+	cmd.Flags().StringSliceVar(&with, "with", nil, "controllers and stores to build besides, a `list` of "+strings.Join(cluster.Additions(), ","))
 	return cmd
 }

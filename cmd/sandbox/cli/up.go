@@ -49,7 +49,7 @@ builds all programs, which takes some ten minutes; later ones take seconds.`,
 	f.IntVar(&o.GPUNodes, "gpu-nodes", cluster.DefaultGPUNodes, "`number` of simulated nodes, with 8 GPUs each; those beyond eight are a mix")
 	f.StringVar(&o.RealNode, "real-node", cluster.RealNodeAuto, "a node that runs containers: `auto|on|off`; auto: if this machine can")
 	f.IntVar(&o.WhilePID, "while-pid", 0, "take the sandbox down when the process of this `id` ends")
-	f.StringSliceVar(&o.With, "with", nil, "controllers to have besides, a `list` of "+strings.Join(cluster.Controllers(), ",")+"; a running sandbox is given them too")
+	f.StringSliceVar(&o.With, "with", nil, "controllers and stores to have besides, a `list` of "+strings.Join(cluster.Additions(), ",")+"; a running sandbox is given them too")
 	f.StringVar(&o.DriverBinary, "driver-binary", "", "load this static `program` into the real node as "+image.Driver)
 	return cmd
 }

@@ -35,7 +35,7 @@ type UpOptions struct {
 	RealNode     string   // one of the RealNode constants
 	WhilePID     int      // 0: none
 	DriverBinary string   // to load as the image of the plugin; none: ""
-	With         []string // some of Controllers to have besides; those that are there stay
+	With         []string // some of Additions to have besides; those that are there stay
 }
 
 // Up brings the sandbox up, or what is missing of it. What it began it takes down again when it

@@ -24,38 +24,60 @@ import (
 // extra is a program beyond the control plane, which only some sandboxes have.
 type extra struct {
 	name   string
-	user   pki.Subject // whose kubeconfig it has
-	config string      // name of its config file, an embedded one
-	flags  func(config, kubeconfig string) []string
+	user   *pki.Subject // whose kubeconfig it has; nil for none
+	config string       // name of its config file, an embedded one; "" for none
+	flags  func(d state.Dir, c state.Config) []string
 	ready  string // path that answers 200 at the port of its name
 	// A controller that is installed: it comes with objects, and serves webhooks at the port NAME-webhook.
 	controller bool
+	// A store of artifacts, for tests: it knows nothing of the cluster and keeps what it is given in a folder of its name.
+	store bool
 }
+
+// Credentials of the S3 server (package kubetest repeats them).
+const (
+	S3AccessKey = "sandbox"
+	S3SecretKey = "sandbox-secret"
+)
 
 func extras() []extra {
 	controller := func(name string) extra {
 		return extra{
-			name: name, user: pki.Subject{Name: name, Groups: []string{"system:masters"}}, config: name + ".yaml",
-			flags: func(config, kubeconfig string) []string {
-				return []string{"--config=" + config, "--kubeconfig=" + kubeconfig}
+			name: name, user: &pki.Subject{Name: name, Groups: []string{"system:masters"}}, config: name + ".yaml",
+			flags: func(d state.Dir, _ state.Config) []string {
+				return []string{"--config=" + d.Join("config", name+".yaml"), "--kubeconfig=" + d.Join("pki", name+".kubeconfig")}
 			},
 			ready: "/readyz", controller: true,
 		}
 	}
 	return []extra{
 		{
-			name: coredns, user: pki.Subject{Name: coredns}, // reads services and their endpoints: manifests/base.yaml
-			config: "Corefile", flags: func(config, _ string) []string { return []string{"-conf", config} }, ready: "/ready",
+			name: coredns, user: &pki.Subject{Name: coredns}, // reads services and their endpoints: manifests/base.yaml
+			config: "Corefile", ready: "/ready",
+			flags: func(d state.Dir, _ state.Config) []string { return []string{"-conf", d.Join("config", "Corefile")} },
 		},
 		controller("jobset"), controller("kueue"),
+		{
+			name: "registry", store: true, config: "registry.yaml", ready: "/",
+			flags: func(d state.Dir, _ state.Config) []string { return []string{"serve", d.Join("config", "registry.yaml")} },
+		},
+		{
+			name: "s3", store: true, ready: "/health", // a bucket is a folder; what belongs to an object stands beside, not in xattrs
+			flags: func(d state.Dir, c state.Config) []string {
+				return []string{
+					"--quiet", "--port", hostPort(c, "s3"), "--health", "/health", "--access", S3AccessKey, "--secret", S3SecretKey,
+					"posix", "--sidecar", d.Join("s3", "meta"), d.Join("s3", "buckets"),
+				}
+			},
+		},
 	}
 }
 
-// Controllers names what a sandbox can have besides Kubernetes.
-func Controllers() []string {
+// Additions names what a sandbox can have besides Kubernetes.
+func Additions() []string {
 	var names []string
 	for _, e := range extras() {
-		if e.controller {
+		if e.controller || e.store {
 			names = append(names, e.name)
 		}
 	}
@@ -76,7 +98,7 @@ func extrasOf(c state.Config) []extra {
 func (e extra) program(d state.Dir, c state.Config) Program {
 	return Program{
 		Name: e.name, Health: "http://" + hostPort(c, e.name) + e.ready,
-		Args: e.flags(d.Join("config", e.config), d.Join("pki", e.name+".kubeconfig")),
+		Args: e.flags(d, c),
 	}
 }
 
@@ -166,17 +188,27 @@ func (s *Sandbox) provide(c *state.Config, e extra) error {
 	if err := s.Dir.Save(*c); err != nil {
 		return err
 	}
-	if _, err := os.Stat(s.Dir.Join("pki", e.name+".kubeconfig")); err != nil {
+	if e.store {
+		for _, folder := range []string{"buckets", "meta"} {
+			if err := os.MkdirAll(s.Dir.Join(e.name, folder), 0o700); err != nil {
+				return fmt.Errorf("make the folder of %s: %w", e.name, err)
+			}
+		}
+	}
+	if _, err := os.Stat(s.Dir.Join("pki", e.name+".kubeconfig")); err != nil && e.user != nil {
 		ca, err := pki.ReadAuthority(s.Dir.Join("pki"), "ca", s.Now())
 		if err != nil {
 			return err
 		}
-		if err := writeKubeconfig(s.Dir, *c, ca, user{e.name, e.user}); err != nil {
+		if err := writeKubeconfig(s.Dir, *c, ca, user{e.name, *e.user}); err != nil {
 			return err
 		}
 		if err := writeServing(s.Dir, ca); err != nil {
 			return err
 		}
+	}
+	if e.config == "" {
+		return nil
 	}
 	return writeConfig(s.Dir, *c, e.config)
 }
@@ -260,11 +292,11 @@ func decode(manifest []byte) ([]*unstructured.Unstructured, error) {
 	}
 }
 
-// With adds controllers to the ones that a sandbox has.
+// With adds to what a sandbox has of Additions.
 func With(have, add []string) ([]string, error) {
 	for _, name := range add {
-		if !slices.Contains(Controllers(), name) {
-			return nil, fmt.Errorf("--with %s: give some of %s", name, strings.Join(Controllers(), ","))
+		if !slices.Contains(Additions(), name) {
+			return nil, fmt.Errorf("--with %s: give some of %s", name, strings.Join(Additions(), ","))
 		}
 	}
 	all := append(slices.Clone(have), add...)

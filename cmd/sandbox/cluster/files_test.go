@@ -58,7 +58,7 @@ func TestEveryProgramHasItsPort(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := state.Config{Ports: ports, Address: "10.1.2.1", RealNode: true, With: Controllers()}
+	c := state.Config{Ports: ports, Address: "10.1.2.1", RealNode: true, With: Additions()}
 	for _, e := range extrasOf(c) {
 		more, err := state.FreePorts(e.ports()...)
 		if err != nil {
@@ -104,7 +104,7 @@ func TestWith(t *testing.T) {
 	if err != nil || strings.Join(got, ",") != "jobset,kueue" {
 		t.Errorf("With = %v, %v", got, err)
 	}
-	if _, err := With(nil, []string{"volcano"}); err == nil || !strings.Contains(err.Error(), "jobset,kueue") {
+	if _, err := With(nil, []string{"volcano"}); err == nil || !strings.Contains(err.Error(), "jobset,kueue,registry,s3") {
 		t.Errorf("an unknown controller: %v", err)
 	}
 }
