@@ -1,10 +1,8 @@
 package plugin
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"strings"
 	"time"
 
 	"github.com/kubectl-ml/kubectl-ml/kube/client"
@@ -46,11 +44,6 @@ func (f *Factory) askUsage(ctx context.Context, c *client.Client, o jobsOptions)
 		return func() measurement { return measurement{} }
 	}
 	return f.meter(c, o.Prometheus, o.fleet(c).Namespace, 0).ask(ctx)
-}
-
-// prometheus finds the Prometheus that a flag or the environment names, else one that is there.
-func (f *Factory) prometheus(ctx context.Context, c *client.Client, where string) (*metrics.Source, error) {
-	return metrics.Find(ctx, c, metrics.Options{URL: strings.TrimSpace(cmp.Or(where, f.Getenv("KUBECTL_ML_PROMETHEUS")))})
 }
 
 // moreOf reads the ends of logs while Prometheus answers. Neither is waited for longer than a person would.

@@ -23,7 +23,7 @@ type measureOptions struct {
 	Metric     string
 	Unit       string
 	Profile    string
-	Prometheus string
+	Prometheus prometheusOptions
 }
 
 func (o *measureOptions) add(c *cobra.Command) {
@@ -32,7 +32,7 @@ func (o *measureOptions) add(c *cobra.Command) {
 	fl.StringVar(&o.Profile, "profile", "", "the `profile` to read, such as vllm or istio (default: the first that is there)")
 	fl.StringVar(&o.Metric, "metric", "", "a latency `metric` that no profile knows: a histogram, a summary, or a sum and a count")
 	fl.StringVar(&o.Unit, "unit", "", "the `unit` of --metric: s, ms or us (default: what its name ends in, else s)")
-	addPrometheus(c, &o.Prometheus)
+	o.Prometheus.add(c)
 	_ = c.RegisterFlagCompletionFunc("profile", cobra.FixedCompletions(metrics.ProfileNames(), cobra.ShellCompDirectiveNoFileComp))
 	_ = c.RegisterFlagCompletionFunc("unit", cobra.FixedCompletions([]string{"s", "ms", "us"}, cobra.ShellCompDirectiveNoFileComp))
 }
@@ -194,7 +194,7 @@ func (l *latencyLook) page(ctx context.Context) (topPage, error) {
 		return topPage{}, err
 	}
 	if l.source == nil {
-		if l.source, err = l.f.prometheus(ctx, l.c, l.o.Measure.Prometheus); err != nil {
+		if l.source, err = l.f.prometheusAs(ctx, l.c, l.o.Measure.Prometheus); err != nil {
 			return topPage{}, err
 		}
 		l.panels = metrics.NewPanels(l.source)

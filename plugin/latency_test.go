@@ -15,8 +15,8 @@ func TestLatencyOptions(t *testing.T) {
 	parse := argv(newLatencyCmd)
 	for line, want := range map[string]latencyOptions{
 		"web": {Name: "web", Measure: five, Since: time.Hour},
-		"model/m --window 1m --metric x_ms --unit ms --prometheus a/b:9090 --since 6h --slo 250ms --plot -w --width 90 --height 20 --ascii -o wide --no-headers": {
-			Name: "model/m", Measure: measureOptions{Window: time.Minute, Metric: "x_ms", Unit: "ms", Prometheus: "a/b:9090"}, Since: 6 * time.Hour, SLO: 250 * time.Millisecond,
+		"model/m --window 1m --metric x_ms --unit ms --prometheus a/b:9090 --prometheus-secret s --prometheus-tenant t --prometheus-insecure-skip-tls-verify --since 6h --slo 250ms --plot -w --width 90 --height 20 --ascii -o wide --no-headers": {
+			Name: "model/m", Measure: measureOptions{Window: time.Minute, Metric: "x_ms", Unit: "ms", Prometheus: prometheusOptions{"a/b:9090", "s", "t", true}}, Since: 6 * time.Hour, SLO: 250 * time.Millisecond,
 			Plot: true, Watch: true, Width: 90, Height: 20, ASCII: true, Output: output{Format: "wide", NoHeaders: true},
 		},
 		"web --profile vllm -o json": {Name: "web", Measure: measureOptions{Window: 5 * time.Minute, Profile: "vllm"}, Since: time.Hour, Output: output{Format: "json"}},

@@ -32,6 +32,10 @@ Where a shell between turns every failure into 1, as kubectl does on Windows, re
 
   KUBECONFIG                the kubeconfig, as for kubectl
   KUBECTL_ML_DRIVER_IMAGE   the image of the driver for --detach and schedules
+  KUBECTL_ML_PROMETHEUS     the Prometheus to ask: a URL, NAMESPACE/SERVICE[:PORT][/PATH], or none
+  KUBECTL_ML_PROMETHEUS_*   who asks it directly: TOKEN, TOKEN_FILE, USER, PASSWORD, TENANT (X-Scope-OrgID), and files
+                            in PEM: CA, CERT, KEY; or SECRET, a Secret [NAMESPACE/]NAME that holds them
+  XDG_STATE_HOME            where the Prometheus that was found is kept, by context
   KUBECTL_EXTERNAL_DIFF     the program that compares for diff
   NO_COLOR                  no colours
   CLICOLOR_FORCE            colours even where the output is no terminal

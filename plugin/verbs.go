@@ -23,6 +23,7 @@ func (f *Factory) verbs() []*cobra.Command {
 		newJobsCmd(f, runJobs),
 		newWhyCmd(f, runWhy),
 		newLatencyCmd(f, runLatency),
+		newMonitorCmd(f, runMonitor, runSources),
 		newJobCmd(f, runJob),
 		newTopCmd(f, runTop),
 		newNodesCmd(f, runNodes),

@@ -28,12 +28,31 @@ type candidate struct {
 	// proxy is the path of a Service's port below the API server.
 	proxy  string
 	header http.Header
+	// choice is how a Service is found again; nil for a URL.
+	choice *Choice
 }
 
 // open makes a Source of a candidate. Nothing is asked yet.
-func (t *candidate) open(c *client.Client) (*Source, error) {
-	ask := connection{where: t.where, header: t.header}
+func (t *candidate) open(c *client.Client, as Credentials) (*Source, error) {
+	if err := as.check(); err != nil {
+		return nil, err
+	}
+	ask := connection{where: t.where, header: as.header(t.url != nil)}
+	for name, values := range t.header {
+		if ask.header[name] == nil {
+			ask.header[name] = values
+		}
+	}
 	base, hc := t.url, &http.Client{}
+	if base != nil {
+		transport, err := as.transport()
+		if err != nil {
+			return nil, err
+		}
+		if transport != nil {
+			hc.Transport = transport
+		}
+	}
 	if base == nil {
 		if c.HTTP == nil || c.Server == nil {
 			return nil, errors.New("no connection to the API server")
@@ -49,18 +68,20 @@ func (t *candidate) open(c *client.Client) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.why = t.why
+	s.why, s.choice = t.why, t.choice
 	return s, nil
 }
 
 // service is the candidate that is a port of a Service.
 func service(namespace, name, scheme, port, root string) candidate {
+	choice := &Choice{Namespace: namespace, Service: name, Scheme: scheme, Port: port, Path: root}
 	if scheme != "" {
 		scheme += ":"
 	}
 	return candidate{
-		where: namespace + "/" + name + ":" + port + root,
-		proxy: fmt.Sprintf("/api/v1/namespaces/%s/services/%s%s:%s/proxy%s", namespace, scheme, name, port, root),
+		choice: choice,
+		where:  namespace + "/" + name + ":" + port + root,
+		proxy:  fmt.Sprintf("/api/v1/namespaces/%s/services/%s%s:%s/proxy%s", namespace, scheme, name, port, root),
 	}
 }
 
@@ -99,6 +120,7 @@ func candidates(services []corev1.Service, own string) []candidate {
 		for n, p := range known[r].choose(svc.Spec.Ports) {
 			t := ofPort(svc, &p, root)
 			t.why, t.header = known[r].String(), known[r].header
+			t.choice.Why, t.choice.Tenant = t.why, known[r].header.Get(tenantHeader)
 			list = append(list, ranked{t, n, r, namespace})
 		}
 	}

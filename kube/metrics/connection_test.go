@@ -89,7 +89,7 @@ func check(t *testing.T, what, want string, c *client.Client, name string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := list[0].open(c)
+	s, err := list[0].open(c, Credentials{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -276,7 +276,7 @@ func direct(t *testing.T, url string) *Source {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := list[0].open(nil)
+	s, err := list[0].open(nil, Credentials{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -323,20 +323,20 @@ func TestFirstOf(t *testing.T) {
 		"better than none":                     {[]http.HandlerFunc{bad, empty}, "1", probeGrace},
 	} {
 		start := time.Now()
-		s, err := firstOf(t.Context(), nil, places(t, c.list...), nil)
+		s, err := firstOf(t.Context(), nil, places(t, c.list...), nil, Credentials{})
 		if err != nil || s.Where() != c.want || time.Since(start) > c.most+2*time.Second {
 			t.Errorf("%s: %+v (%v) after %s", name, s, err, time.Since(start))
 		}
 	}
 
-	_, err := firstOf(t.Context(), nil, places(t, bad, bad, bad, bad, bad, bad, good, good), []Attempt{{"before", errFor(t)}})
+	_, err := firstOf(t.Context(), nil, places(t, bad, bad, bad, bad, bad, bad, good, good), []Attempt{{"before", errFor(t)}}, Credentials{})
 	var none *NotFoundError
 	if !errors.As(err, &none) || len(none.Tried) != 1+maxProbes || none.Left != 2 || none.Tried[0].Where != "before" || none.Tried[1].Where != "0" {
 		t.Errorf("%v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(50*time.Millisecond, cancel)
-	if _, err := firstOf(ctx, nil, places(t, hang), nil); !errors.Is(err, context.Canceled) {
+	if _, err := firstOf(ctx, nil, places(t, hang), nil, Credentials{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
 }

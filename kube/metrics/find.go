@@ -25,6 +25,8 @@ const (
 	maxProbes = 6
 	// listTimeout bounds a list of Services.
 	listTimeout = 15 * time.Second
+	// keptTimeout is how long the one of the last time may take before others are looked for.
+	keptTimeout = 3 * time.Second
 )
 
 // None as Options.URL asks for no Prometheus.
@@ -38,6 +40,10 @@ type Options struct {
 	// URL names it: http(s)://[USER:PASSWORD@]HOST[:PORT][/PATH], or a Service as NAMESPACE/SERVICE[:PORT][/PATH], which
 	// is asked through the API server. Empty: it is looked for. None: there is none.
 	URL string
+	// Kept is tried first when URL is empty; nil for none.
+	Kept *Choice
+	// As is who asks.
+	As Credentials
 }
 
 // Attempt is a place where no Prometheus answered.
@@ -102,13 +108,111 @@ func Find(ctx context.Context, c *client.Client, o Options) (*Source, error) {
 		if err != nil {
 			return nil, err
 		}
-		return firstOf(ctx, c, named, nil)
+		return firstOf(ctx, c, named, nil, o.As)
+	}
+	if o.Kept != nil {
+		if s := o.kept(ctx, c); s != nil {
+			return s, nil
+		}
 	}
 	services, tried, err := services(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	return firstOf(ctx, c, candidates(services, c.Namespace), tried)
+	return firstOf(ctx, c, candidates(services, c.Namespace), tried, o.As)
+}
+
+// kept is the one that was chosen before, when it still answers.
+func (o Options) kept(ctx context.Context, c *client.Client) *Source {
+	t, ok := o.Kept.candidate()
+	if !ok {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, keptTimeout)
+	defer cancel()
+	return t.probe(ctx, c, o.As).source
+}
+
+// Finding is a place that was asked, or could have been.
+type Finding struct {
+	// Where and Why are as of Source.
+	Where string `json:"where"`
+	Why   string `json:"why,omitempty"`
+	// Chosen says that this one is asked.
+	Chosen bool `json:"chosen"`
+	// Targets is how many targets it watches; nil when it does not answer.
+	Targets *int `json:"targets,omitempty"`
+	// Took is how long it took to answer, in seconds.
+	Took float64 `json:"tookSeconds,omitempty"`
+	// Problem is why it does not answer, or was not asked.
+	Problem string `json:"problem,omitempty"`
+}
+
+// maxFindings is how many places Survey asks.
+const maxFindings = 24
+
+// Survey asks all that Find would try, in its order, and says what each answers and which one Find takes.
+func Survey(ctx context.Context, c *client.Client, o Options) ([]Finding, error) {
+	var list []candidate
+	var out []Finding
+	switch o.URL {
+	case None:
+		return nil, ErrNone
+	case "":
+		if o.Kept != nil {
+			if t, ok := o.Kept.candidate(); ok {
+				list = append(list, t)
+			}
+		}
+		services, tried, err := services(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		for _, a := range tried {
+			out = append(out, Finding{Where: a.Where, Problem: a.Err.Error()})
+		}
+		for _, t := range candidates(services, c.Namespace) {
+			if len(list) == 0 || list[0].where != t.where {
+				list = append(list, t)
+			}
+		}
+	default:
+		named, err := explicit(ctx, c, o.URL)
+		if err != nil {
+			return nil, err
+		}
+		list = named
+	}
+	outcomes, found := make([]outcome, min(len(list), maxFindings)), make([]Finding, len(list))
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, maxConcurrent)
+	for i := range list {
+		found[i] = Finding{Where: list[i].where, Why: list[i].why}
+		if i >= len(outcomes) {
+			found[i].Problem = "not asked: too many look like a Prometheus"
+			continue
+		}
+		wg.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			start := time.Now()
+			outcomes[i] = list[i].probe(ctx, c, o.As)
+			found[i].Took = time.Since(start).Seconds()
+		})
+	}
+	wg.Wait()
+	chosen, _ := best(outcomes)
+	if len(outcomes) > 0 && o.Kept != nil && o.URL == "" && outcomes[0].source != nil {
+		chosen = outcomes[0].source
+	}
+	for i, r := range outcomes {
+		if r.err != nil {
+			found[i].Problem = r.err.Error()
+			continue
+		}
+		found[i].Chosen, found[i].Targets = r.source == chosen, &r.targets
+	}
+	return append(found, out...), ctx.Err()
 }
 
 // services lists the Services of the cluster, or of the namespaces where a Prometheus may be when that is forbidden.
@@ -158,13 +262,14 @@ func services(ctx context.Context, c *client.Client) ([]corev1.Service, []Attemp
 type outcome struct {
 	source *Source
 	// empty says that it answers and watches nothing.
-	empty bool
-	err   error
-	done  bool
+	empty   bool
+	targets int
+	err     error
+	done    bool
 }
 
 // firstOf asks the candidates all at once and takes the best of those that answer.
-func firstOf(ctx context.Context, c *client.Client, list []candidate, tried []Attempt) (*Source, error) {
+func firstOf(ctx context.Context, c *client.Client, list []candidate, tried []Attempt, as Credentials) (*Source, error) {
 	left := max(len(list)-maxProbes, 0)
 	list = list[:len(list)-left]
 	ctx, cancel := context.WithCancel(ctx)
@@ -175,7 +280,7 @@ func firstOf(ctx context.Context, c *client.Client, list []candidate, tried []At
 	}
 	replies := make(chan reply, len(list))
 	for i := range list {
-		go func() { replies <- reply{i, list[i].probe(ctx, c)} }()
+		go func() { replies <- reply{i, list[i].probe(ctx, c, as)} }()
 	}
 	outcomes := make([]outcome, len(list))
 	var grace <-chan time.Time
@@ -226,10 +331,10 @@ func best(outcomes []outcome) (found *Source, final bool) {
 }
 
 // probe asks a candidate how many targets it watches.
-func (t *candidate) probe(ctx context.Context, c *client.Client) outcome {
+func (t *candidate) probe(ctx context.Context, c *client.Client, as Credentials) outcome {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	s, err := t.open(c)
+	s, err := t.open(c, as)
 	if err != nil {
 		return outcome{err: err, done: true}
 	}
@@ -239,7 +344,11 @@ func (t *candidate) probe(ctx context.Context, c *client.Client) outcome {
 	if err != nil && !errors.As(err, &partial) {
 		return outcome{err: bare(err), done: true}
 	}
-	return outcome{source: s, empty: len(v) == 0, done: true}
+	targets := 0
+	if len(v) > 0 {
+		targets = int(v[0].Value)
+	}
+	return outcome{source: s, empty: len(v) == 0, targets: targets, done: true}
 }
 
 // bare is an error without the words on what was being done, which stand beside it already.

@@ -62,6 +62,8 @@ type Profile struct {
 	FirstToken, NextToken []string
 	// OfService says that the series carry the name of a Service, not of the pod that serves.
 	OfService bool
+	// General says that it may be any web server, which alone does not make a workload serve models.
+	General bool
 }
 
 // pair are the labels that hold the namespace and the name of what a series is about.
@@ -166,16 +168,16 @@ func Profiles() []Profile {
 			Requests: []Counter{{Names: []string{"request_count_total"}}}, Errors: Counter{Names: []string{"request_errors_total"}},
 		},
 		{
-			Name: "knative", Latency: "kn_serving_invocation_duration_seconds", Unit: inSeconds, Kind: Histogram,
+			Name: "knative", General: true, Latency: "kn_serving_invocation_duration_seconds", Unit: inSeconds, Kind: Histogram,
 			Errors: Counter{Names: []string{"kn_serving_invocation_duration_seconds_count"}, Where: `http_response_status_code=~"5.."`}, LazyErrors: true,
 		},
 		{
-			Name: "knative-revision", Latency: "revision_app_request_latencies", Unit: inMilliseconds, Kind: Histogram,
+			Name: "knative-revision", General: true, Latency: "revision_app_request_latencies", Unit: inMilliseconds, Kind: Histogram,
 			Errors: Counter{Names: []string{"revision_app_request_count"}, Where: `response_code_class="5xx"`}, LazyErrors: true,
 			Requests: []Counter{{Names: []string{"revision_app_request_count"}}},
 		},
 		{
-			Name: "knative-queue", Latency: "revision_request_latencies", Unit: inMilliseconds, Kind: Histogram,
+			Name: "knative-queue", General: true, Latency: "revision_request_latencies", Unit: inMilliseconds, Kind: Histogram,
 			Errors: Counter{Names: []string{"revision_request_count"}, Where: `response_code_class="5xx"`}, LazyErrors: true,
 			Requests: []Counter{{Names: []string{"revision_request_count"}}},
 		},
@@ -183,17 +185,17 @@ func Profiles() []Profile {
 		web("flask", "flask_http_request_duration_seconds", `status=~"5.."`, ""),
 		web("opentelemetry", "http_server_request_duration_seconds", `http_response_status_code=~"5.."`, ""),
 		{
-			Name: "istio", Latency: "istio_request_duration_milliseconds", Unit: inMilliseconds, Kind: Histogram, Where: `reporter="destination"`,
+			Name: "istio", General: true, Latency: "istio_request_duration_milliseconds", Unit: inMilliseconds, Kind: Histogram, Where: `reporter="destination"`,
 			Requests: []Counter{{Names: []string{"istio_requests_total"}, Where: `reporter="destination"`}},
 			Errors:   Counter{Names: []string{"istio_requests_total"}, Where: `response_code=~"5..",reporter="destination"`}, LazyErrors: true,
 		},
 		{
-			Name: "linkerd", Latency: "response_latency_ms", Unit: inMilliseconds, Kind: Histogram, Where: `direction="inbound"`,
+			Name: "linkerd", General: true, Latency: "response_latency_ms", Unit: inMilliseconds, Kind: Histogram, Where: `direction="inbound"`,
 			Requests: []Counter{{Names: []string{"response_total"}, Where: `direction="inbound"`}},
 			Errors:   Counter{Names: []string{"response_total"}, Where: `classification="failure",direction="inbound"`}, LazyErrors: true,
 		},
 		{
-			Name: "ingress-nginx", Latency: "nginx_ingress_controller_request_duration_seconds", Unit: inSeconds, Kind: Histogram, OfService: true,
+			Name: "ingress-nginx", General: true, Latency: "nginx_ingress_controller_request_duration_seconds", Unit: inSeconds, Kind: Histogram, OfService: true,
 			Requests: []Counter{{Names: []string{"nginx_ingress_controller_requests"}}},
 			Errors:   Counter{Names: []string{"nginx_ingress_controller_requests"}, Where: `status=~"5.."`}, LazyErrors: true,
 		},
@@ -214,7 +216,7 @@ func triton(name, latency string, kind Kind) Profile {
 
 // web is a server whose histogram, or another counter, tells the status of each answer.
 func web(name, latency, failed, requests string) Profile {
-	p := Profile{Name: name, Latency: latency, Unit: inSeconds, Kind: Histogram, LazyErrors: true}
+	p := Profile{Name: name, Latency: latency, Unit: inSeconds, Kind: Histogram, LazyErrors: true, General: true}
 	p.Errors = Counter{Names: []string{latency + "_count"}, Where: failed}
 	if requests != "" {
 		p.Errors.Names = []string{requests}

@@ -46,8 +46,8 @@ type Serving struct {
 	Idle  bool     `json:"idle,omitempty"`
 	Notes []string `json:"notes,omitempty"`
 
-	// exists says that a part answered for it.
-	answered bool
+	// answered says that something was told of it, general that its profile is one of any web server.
+	answered, general bool
 }
 
 // ID tells servings apart.
@@ -57,6 +57,12 @@ func (s *Serving) ID() string {
 
 // Unmeasured says that nothing is known of its requests.
 func (s *Serving) Unmeasured() bool { return !s.answered }
+
+// Serves says that it serves models: by its labels, or by a profile that only runtimes of models have.
+func (s *Serving) Serves() bool {
+	labelled := s.Model != "" || slices.ContainsFunc(nameLabels()[:3], func(l string) bool { return s.labels[l] != "" || s.template[l] != "" })
+	return labelled || s.Profile != "" && !s.general
+}
 
 // ServingOptions say what to ask.
 type ServingOptions struct {
@@ -192,7 +198,7 @@ func (b *Board) assign(f *found, list []*Workload, all bool, namespace string) {
 		b.of[r][key] = pl.row
 		at := ofRow{r, pl.row}
 		groups[at] = append(groups[at], key)
-		pl.row.Profile, pl.row.Metric = p.Name, p.Latency
+		pl.row.Profile, pl.row.Metric, pl.row.general = p.Name, p.Latency, p.General
 	}
 	for at, keys := range groups {
 		b.merge(at.reading, at.row, keys)

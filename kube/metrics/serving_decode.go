@@ -85,6 +85,9 @@ func (d *servingDecoder) servings() []Serving {
 	var out []Serving
 	for _, row := range d.board.rows {
 		if len(of[row]) == 0 {
+			if d.gone(row, of) {
+				continue
+			}
 			s := *row
 			s.Notes = d.board.unmeasured(&s)
 			out = append(out, s)
@@ -96,6 +99,19 @@ func (d *servingDecoder) servings() []Serving {
 		}
 	}
 	return out
+}
+
+// gone says that a row had series only before the window: pods of a workload or a version that is no more.
+func (d *servingDecoder) gone(row *Serving, of map[*Serving][]servingKey) bool {
+	if row.Kind == "" {
+		return true
+	}
+	for _, o := range d.board.rows {
+		if o != row && o.Namespace == row.Namespace && o.Name == row.Name && o.Kind == row.Kind && len(of[o]) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // fill writes what was answered, and says of what was not why.

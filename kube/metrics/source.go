@@ -24,6 +24,8 @@ type Source struct {
 	conn  *connection
 	where string
 	why   string
+	// choice is how it is found again; nil for a URL.
+	choice *Choice
 }
 
 // Where says which Prometheus it is: NAMESPACE/SERVICE:PORT, or its URL without a password.
@@ -31,6 +33,14 @@ func (s *Source) Where() string { return s.where }
 
 // Why says what it was chosen by, such as "--prometheus" or "label app=prometheus,component=server".
 func (s *Source) Why() string { return s.why }
+
+// Choice is how it is found again; false when it has no Service.
+func (s *Source) Choice() (Choice, bool) {
+	if s.choice == nil {
+		return Choice{}, false
+	}
+	return *s.choice, true
+}
 
 // vector asks for the values of an expression now, by the clock of Prometheus. Warnings come as an error beside what
 // was answered.
