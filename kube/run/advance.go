@@ -38,7 +38,8 @@ func Settle(ctx context.Context, c *client.Client, name string) (Run, error) {
 }
 
 func advance(ctx context.Context, c *client.Client, name string, starting bool) (Run, bool, error) {
-	o, err := observe(ctx, c, name, starting)
+	// Whoever looks finishes a cancellation.
+	o, err := observe(ctx, c, name, func(rec *Record) bool { return starting || rec.Cancel != nil })
 	if err != nil {
 		return Run{}, false, err
 	}
@@ -63,8 +64,8 @@ func act(ctx context.Context, c *client.Client, o *observation, s step) error {
 			return err
 		}
 	}
-	for _, name := range s.aborts {
-		if err := abort(ctx, c, o.run, name); err != nil {
+	for _, stage := range s.aborts {
+		if err := abort(ctx, c, o.run, stage, s); err != nil {
 			return err
 		}
 	}

@@ -23,7 +23,7 @@ import (
 func change(ctx context.Context, c *client.Client, name string, dryRun []string, f func(r *Run) error) (Run, error) {
 	var out Run
 	err := retry.RetryOnConflict(patience(), func() error {
-		o, err := observe(ctx, c, name, false)
+		o, err := observe(ctx, c, name, nil)
 		if err != nil {
 			return err
 		}
@@ -107,7 +107,7 @@ func (r *Record) startAgain(stages []string, now time.Time) {
 			sr.Previous = append(sr.Previous, *sr.Outcome)
 			sr.Attempt = r.attempt(stage) + 1
 		}
-		sr.Jobs, sr.Refused, sr.Outcome, sr.Approval, sr.Model, sr.Deploys = nil, "", nil, nil, nil, ""
+		sr.Jobs, sr.Refused, sr.Outcome, sr.Approval, sr.Model, sr.Deploys, sr.Abort = nil, "", nil, nil, nil, "", ""
 		r.Stages[stage] = sr
 	}
 	for stage, sr := range r.Stages {
@@ -212,9 +212,8 @@ func Delete(ctx context.Context, c *client.Client, name string, dryRun []string)
 		if err != nil && !errors.As(err, &refused) && !apierrors.IsForbidden(err) && !apierrors.IsNotFound(err) {
 			return nil, err
 		}
-		if rec.any(deploys) {
-			// A rollout that has begun is taken back, and that is what a look at a cancelled run does.
-			if _, err := Settle(ctx, c, name); err != nil && !apierrors.IsNotFound(err) {
+		if err == nil && rec.any(deploys) {
+			if err := takeBackRollouts(ctx, c, name); err != nil {
 				return nil, err
 			}
 		}

@@ -56,7 +56,7 @@ func TestWhoeverLooksFinishesACancellation(t *testing.T) {
 	t.Parallel()
 	k := realCluster(t)
 	name := k.start(pipelineOf(t, "", sim{name: "a", lasts: "1h"}), StartOptions{})
-	before, err := observe(k.ctx(), k.Client, name, false)
+	before, err := observe(k.ctx(), k.Client, name, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,8 +25,8 @@ type step struct {
 	deletes []string
 	// expire are finished Jobs, by name, whose outcome is recorded and that may get their TTL.
 	expire map[string]time.Duration
-	// chooses are deploy stages of which it is to be settled which version they roll out; aborts are rollouts to take back,
-	// by name.
+	// chooses are deploy stages of which it is to be settled which version they roll out, aborts those whose rollout is to
+	// be taken back.
 	chooses, aborts []string
 	// registers are stages whose models are to be registered.
 	registers []string
@@ -81,6 +81,7 @@ func (s step) idle() bool {
 func next(r Run, live Live, now time.Time) step {
 	s := step{stages: map[string]StageRecord{}, expire: map[string]time.Duration{}}
 	stop := r.State == Cancelled || r.State == TimedOut
+	pending := false
 	for i := range r.Now {
 		st := r.Now[i]
 		planned := &r.Plan.Stages[i]
@@ -94,9 +95,11 @@ func next(r Run, live Live, now time.Time) step {
 			expire(&s, planned, &st, live)
 		case stop:
 			s.deletes = append(s.deletes, liveJobs(planned, &st)...)
-			// Also one of which the record does not know yet that it has begun.
-			if deploys(planned.Stage) && st.Deploys != "" && (st.open || st.State == Cancelled || st.State == TimedOut) {
-				s.aborts = append(s.aborts, st.Children[0].Job)
+			if abort, wait := takesBack(r, &st); wait {
+				if pending = true; abort {
+					s.aborts = append(s.aborts, st.Name)
+				}
+				continue
 			}
 			if !workDone(&st) && st.State != Skipped {
 				// What it was waiting for to the end says more than that it was ended.
@@ -116,7 +119,6 @@ func next(r Run, live Live, now time.Time) step {
 			record(&s, r, &st)
 		}
 	}
-	pending := false
 	if r.End == nil && !stop {
 		for i := range r.Now {
 			sr := r.Stages[r.Now[i].Name]

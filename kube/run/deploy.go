@@ -85,9 +85,7 @@ func rolloutState(ro serving.Rollout, c *Child) {
 	switch {
 	case ro.Approval && !ro.Ended:
 		c.State, c.Reason = AwaitingApproval, "Approval"
-		if c.Message == "" {
-			c.Message = fmt.Sprintf("the rollout waits for approval at %d%%", ro.Weight)
-		}
+		c.Message = fmt.Sprintf("%s:%d has %d%% of the traffic and waits for approval", ro.Model, ro.Version, ro.Weight)
 	case !ro.Ended:
 		c.State = Running
 		if ro.Phase == serving.Degraded {
@@ -105,7 +103,6 @@ func rolloutState(ro serving.Rollout, c *Child) {
 // liveRollouts reads the rollouts of the stages that have begun and not ended. Who drives the run takes each forward by
 // looking; acted says whether one moved.
 func liveRollouts(ctx context.Context, c *client.Client, rec *Record, live Live, drive bool) (acted bool, err error) {
-	drive = drive && rec.Cancel == nil && rec.End == nil && !rec.overdue(time.Now())
 	for i := range rec.Plan.Stages {
 		p := &rec.Plan.Stages[i]
 		sr := rec.Stages[p.Name]
@@ -223,25 +220,76 @@ func goOn(ctx context.Context, c *client.Client, name string, mark Mark, dryRun 
 	return err
 }
 
-// abort takes back a rollout of the run that has not ended, for the reason that the run ends.
-func abort(ctx context.Context, c *client.Client, r Run, name string) error {
+// What became of the rollout of a run that ends before it, as the record has it.
+const (
+	abortAsked = "asked"
+	abortLeft  = "left"
+)
+
+// takesBack says whether a stage of a run that is to end has a rollout to abort, and whether the end has to wait for it:
+// what serves must not be left half way. It may have begun without the record knowing it.
+func takesBack(r Run, st *Stage) (abort, wait bool) {
+	sr := r.Stages[st.Name]
+	switch begun := st.open || sr.Deploys != "" && (st.State == Cancelled || st.State == TimedOut) && len(sr.Jobs) == 0; {
+	case !begun || sr.Abort == abortLeft:
+		return false, false
+	case sr.Abort == "":
+		return true, true
+	}
+	return false, st.open
+}
+
+// abort asks that a rollout of the run is taken back, for the reason that the run ends, and notes it. One that is not
+// the run's, or is past the point of no return, is left alone.
+func abort(ctx context.Context, c *client.Client, r Run, stage string, s step) error {
+	name := rolloutName(r.Stage(stage))
 	ro, err := serving.Get(ctx, c, name)
-	if gone(err) {
+	if err == nil && ro.Run == r.Name && !ro.Ended {
+		mark := registry.Mark{At: time.Now().UTC(), Comment: firstOf(r.Message, "run "+r.Name+" "+string(r.State))}
+		if r.Cancel != nil {
+			mark.By = r.Cancel.By
+		}
+		_, err = serving.Abort(ctx, c, name, mark, nil)
+		if err == nil {
+			s.note(r.Record, start{stage: stage}, rolloutID(ro), "")
+			s.noteAbort(r.Record, stage, abortAsked)
+			return nil
+		}
+	}
+	var refused *serving.RefusedError
+	if err == nil || gone(err) || errors.As(err, &refused) || apierrors.IsForbidden(err) {
+		s.noteAbort(r.Record, stage, abortLeft)
 		return nil
 	}
-	if err != nil || ro.Run != r.Name || ro.Ended {
-		return err
-	}
-	mark := registry.Mark{At: time.Now().UTC(), Comment: firstOf(r.Message, "run "+r.Name+" "+string(r.State))}
-	if r.Cancel != nil {
-		mark.By = r.Cancel.By
-	}
-	_, err = serving.Abort(ctx, c, name, mark, nil)
-	var refused *serving.RefusedError
-	if gone(err) || errors.As(err, &refused) {
-		return nil // past the point of no return it stays
+	return err
+}
+
+// takeBackLimit bounds the wait for rollouts of a run that is deleted; nobody takes them further afterwards.
+const takeBackLimit = 2 * time.Minute
+
+// takeBackRollouts waits until a cancelled run has taken its rollouts back.
+func takeBackRollouts(ctx context.Context, c *client.Client, name string) error {
+	bounded, cancel := context.WithTimeout(ctx, takeBackLimit)
+	defer cancel()
+	_, err := Drive(bounded, c, name, func(Update) {})
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case bounded.Err() != nil:
+		return &client.Error{
+			Doing: "delete run " + name, What: "its rollout is not taken back yet",
+			Hint: "see what keeps it with: kubectl ml rollout list   and try again",
+		}
+	case apierrors.IsNotFound(err) || apierrors.IsForbidden(err):
+		return nil
 	}
 	return err
+}
+
+func (s step) noteAbort(rec *Record, stage, what string) {
+	sr := s.of(rec, stage)
+	sr.Attempt, sr.Abort = rec.attempt(stage), what
+	s.stages[stage] = sr
 }
 
 // deployRules are the rights with which versions of models are rolled out: what serving reads and makes, by what the

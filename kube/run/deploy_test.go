@@ -34,6 +34,13 @@ func (s *situation) begun(stage, version, id string) *situation {
 	return s
 }
 
+func (s *situation) aborting(stage, what string) *situation {
+	sr := s.rec.Stages[stage]
+	sr.Abort = what
+	s.rec.Stages[stage] = sr
+	return s
+}
+
 func TestRolloutsOfVersions(t *testing.T) {
 	one := func(ref string) *situation { return makeRun("p-1").stage("d", servesModel(ref)) }
 	at := func(ro serving.Rollout) *situation { return one("m:2").begun("d", "m:2", "r1").rolling(ro) }
@@ -52,7 +59,7 @@ func TestRolloutsOfVersions(t *testing.T) {
 		{
 			"one that waits for a person is not recorded as done",
 			at(serving.Rollout{ID: "r1", Version: 2, Phase: serving.Paused, Approval: true, Weight: 20}),
-			[]string{"run AwaitingApproval: stage d: the rollout waits for approval at 20%", "d AwaitingApproval (Approval): the rollout waits for approval at 20%"},
+			[]string{"run AwaitingApproval: stage d: m:2 has 20% of the traffic and waits for approval", "d AwaitingApproval (Approval): m:2 has 20% of the traffic and waits for approval"},
 		},
 		{
 			"healthy", at(serving.Rollout{ID: "r1", Version: 2, Phase: serving.Healthy, Ended: true, End: &end}),
@@ -82,19 +89,29 @@ func TestRolloutsOfVersions(t *testing.T) {
 			},
 		},
 		{
-			"cancelled half way", at(serving.Rollout{ID: "r1", Version: 2, Phase: serving.Progressing}).cancelled(),
-			[]string{"run Cancelled: cancelled by ann", "d Running", "abort m", "record d Cancelled: cancelled by ann", "end Cancelled"},
+			"cancelled half way it is taken back first", at(serving.Rollout{ID: "r1", Version: 2, Phase: serving.Progressing}).cancelled(),
+			[]string{"run Cancelled: cancelled by ann", "d Running", "abort d"},
 		},
 		{
-			"cancelled while a person is asked", at(serving.Rollout{ID: "r1", Version: 2, Phase: serving.Paused, Approval: true}).cancelled(),
-			[]string{
-				"run Cancelled: cancelled by ann", "d AwaitingApproval (Approval): the rollout waits for approval at 0%", "abort m",
-				"record d Cancelled: cancelled by ann", "end Cancelled",
-			},
+			"what is being taken back is waited for", at(serving.Rollout{ID: "r1", Version: 2, Phase: serving.Progressing}).aborting("d", abortAsked).cancelled(),
+			[]string{"run Cancelled: cancelled by ann", "d Running"},
+		},
+		{
+			"taken back", at(serving.Rollout{ID: "r1", Version: 2, Phase: serving.Aborted, Ended: true}).aborting("d", abortAsked).cancelled(),
+			[]string{"run Cancelled: cancelled by ann", "d Cancelled (Aborted)", "record d Cancelled: cancelled by ann", "end Cancelled"},
+		},
+		{
+			"what cannot be taken back is left", at(serving.Rollout{ID: "r1", Version: 2, Phase: serving.Progressing}).aborting("d", abortLeft).cancelled(),
+			[]string{"run Cancelled: cancelled by ann", "d Running", "record d Cancelled: cancelled by ann", "end Cancelled"},
+		},
+		{
+			"cancelled while a person is asked",
+			at(serving.Rollout{ID: "r1", Version: 2, Phase: serving.Paused, Approval: true}).cancelled(),
+			[]string{"run Cancelled: cancelled by ann", "d AwaitingApproval (Approval): m:2 has 0% of the traffic and waits for approval", "abort d"},
 		},
 		{
 			"cancelled, and the client died after it began", one("m:2").begun("d", "m:2", "").cancelled(),
-			[]string{"run Cancelled: cancelled by ann", "d Cancelled", "abort m", "record d Cancelled: cancelled by ann", "end Cancelled"},
+			[]string{"run Cancelled: cancelled by ann", "d Cancelled", "abort d"},
 		},
 		{
 			"cancelled after it had ended", at(serving.Rollout{ID: "r1", Version: 2, Phase: serving.Healthy, Ended: true}).cancelled(),

@@ -31,7 +31,7 @@ type observation struct {
 
 // Get returns a run as it stands. It changes nothing.
 func Get(ctx context.Context, c *client.Client, name string) (Run, error) {
-	o, err := observe(ctx, c, name, false)
+	o, err := observe(ctx, c, name, nil)
 	if err != nil {
 		return Run{}, err
 	}
@@ -53,8 +53,8 @@ func getRecord(ctx context.Context, c *client.Client, name string) (*corev1.Conf
 	return cm, rec, err
 }
 
-// observe looks at a run. Who drives it takes the rollouts of its stages a step forward on the way.
-func observe(ctx context.Context, c *client.Client, name string, drive bool) (*observation, error) {
+// observe looks at a run. Rollouts of its stages are taken a step forward on the way where drive says so; nil is nowhere.
+func observe(ctx context.Context, c *client.Client, name string, drive func(*Record) bool) (*observation, error) {
 	cm, rec, err := getRecord(ctx, c, name)
 	if err != nil {
 		return nil, err
@@ -63,7 +63,7 @@ func observe(ctx context.Context, c *client.Client, name string, drive bool) (*o
 	if o.live, o.unseen, err = liveObjects(ctx, c, rec); err != nil {
 		return nil, err
 	}
-	if o.acted, err = liveRollouts(ctx, c, rec, o.live, drive); err != nil {
+	if o.acted, err = liveRollouts(ctx, c, rec, o.live, drive != nil && rec.End == nil && drive(rec)); err != nil {
 		return nil, err
 	}
 	o.run = Derive(rec, o.live, time.Now())

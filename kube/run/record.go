@@ -109,6 +109,8 @@ type StageRecord struct {
 	Model *Registration `json:"model,omitempty"`
 	// Deploys is the version that a deploy stage rolls out, MODEL:N, chosen before it begins.
 	Deploys string `json:"deploys,omitempty"`
+	// Abort says that the run ends before its rollout: asked, it is being taken back; left, that could not be.
+	Abort string `json:"abort,omitempty"`
 	// Previous are the outcomes of earlier attempts, oldest first.
 	Previous []Outcome `json:"previous,omitempty"`
 }

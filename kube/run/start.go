@@ -212,7 +212,7 @@ func goesOnByHand(err error, name string) error {
 
 // discard takes back the record of a run that could not start, unless a Job of it is there.
 func (p *Prepared) discard(ctx context.Context, c *client.Client) bool {
-	o, err := observe(ctx, c, p.Record.Name, false)
+	o, err := observe(ctx, c, p.Record.Name, nil)
 	if err != nil || !nothingStarted(o.run, step{}) {
 		return false
 	}
