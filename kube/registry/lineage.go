@@ -32,9 +32,11 @@ type Link struct {
 	// Note says more in a few words.
 	Note string `json:"note,omitempty"`
 	// From and To bound the time of serving; To is nil while it goes on.
-	From  time.Time  `json:"from,omitzero"`
-	To    *time.Time `json:"to,omitempty"`
-	Links []Link     `json:"links,omitempty"`
+	From time.Time  `json:"from,omitzero"`
+	To   *time.Time `json:"to,omitempty"`
+	// Partly is true when it served beside another version only, as in a rollout that goes on or was aborted.
+	Partly bool   `json:"partly,omitempty"`
+	Links  []Link `json:"links,omitempty"`
 }
 
 // Presence says whether an object of a lineage is in the cluster.
@@ -227,24 +229,8 @@ func (f family) served() []Link {
 	out := spans(ownEvents(f.log.Events), f.root.Version)
 	told := map[string]bool{}
 	for i := range out {
-		l := &out[i]
-		if l.To != nil || !f.log.LiveKnown || l.Namespace != f.log.Namespace {
-			continue
-		}
-		live := slices.IndexFunc(f.log.Live, func(s Serving) bool { return serves(s, l.Kind, l.Namespace, l.Name) })
-		if live < 0 {
-			l.Presence = Gone
-			continue
-		}
-		s := f.log.Live[live]
-		told[s.UID] = true
-		switch {
-		case l.UID != "" && s.UID != "" && s.UID != l.UID:
-			l.Presence, l.Note = Replaced, "what has this name now is another object"
-		case s.Version != f.root.Version:
-			l.Presence, l.Note = Replaced, "it serves version "+strconv.Itoa(s.Version)+" now, which nobody wrote down"
-		default:
-			l.Presence = Present
+		if l := &out[i]; l.To == nil && f.log.LiveKnown && l.Namespace == f.log.Namespace {
+			f.compare(l, told)
 		}
 	}
 	for _, s := range f.log.Live {
@@ -256,7 +242,30 @@ func (f family) served() []Link {
 	return out
 }
 
-// spans are the times in which a version was served, by the history.
+// compare holds what serves by the history to what is there, and notes in told which workloads it explains.
+func (f family) compare(l *Link, told map[string]bool) {
+	l.Presence = Gone
+	for _, s := range f.log.Live {
+		if !serves(s, l.Kind, l.Namespace, l.Name) {
+			// What is being rolled out runs beside it, as NAME-canary or NAME-green.
+			if s.Version == f.root.Version && strings.HasPrefix(s.Name, l.Name+"-") {
+				told[s.UID] = true
+			}
+			continue
+		}
+		told[s.UID] = true
+		switch {
+		case l.UID != "" && s.UID != "" && s.UID != l.UID:
+			l.Presence, l.Note = Replaced, "what has this name now is another object"
+		case s.Version != f.root.Version && !l.Partly:
+			l.Presence, l.Note = Replaced, "it serves version "+strconv.Itoa(s.Version)+" now, which nobody wrote down"
+		default:
+			l.Presence = Present
+		}
+	}
+}
+
+// spans are the times in which a version was served, in part or alone, by the history.
 func spans(events []Event, version int) []Link {
 	now := map[string]*ServingAt{}
 	open := map[string]int{}
@@ -268,16 +277,35 @@ func spans(events []Event, version int) []Link {
 		serve(now, e)
 		key := targetKey(e)
 		s := now[key]
-		serves := s != nil && s.Version == version
+		serves := s != nil && (s.Version == version || s.Rolling == version)
 		at, isOpen := open[key]
 		switch {
 		case serves && !isOpen:
-			kind, name, _ := strings.Cut(s.Target, "/")
-			open[key] = len(out)
-			out = append(out, Link{Kind: kind, Name: name, Namespace: s.Namespace, UID: s.UID, From: s.Since, Note: strings.Join(nonEmpty(s.Strategy, prefixed("by ", s.By), prefixed("run ", s.Run)), ", ")})
+			kind, name, _ := strings.Cut(e.Target, "/")
+			at = len(out)
+			open[key] = at
+			out = append(out, Link{
+				Kind: kind, Name: name, Namespace: s.Namespace, From: e.At,
+				Note: strings.Join(nonEmpty(e.Strategy, prefixed("by ", e.By), prefixed("run ", e.Run)), ", "),
+			})
 		case !serves && isOpen:
 			out[at].To = &e.At
+			if out[at].Partly {
+				out[at].Note = strings.Join(nonEmpty(out[at].Note, string(e.Action)), ", ")
+			}
 			delete(open, key)
+			continue
+		case !serves:
+			continue
+		}
+		out[at].Partly = s.Version != version
+		if !out[at].Partly {
+			out[at].UID = s.UID
+		}
+	}
+	for _, at := range open {
+		if out[at].Partly {
+			out[at].Note = strings.Join(nonEmpty(out[at].Note, "rolling out"), ", ")
 		}
 	}
 	return out

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -86,17 +87,19 @@ func TestServed(t *testing.T) {
 	live := func(version int, uid string) []Serving {
 		return []Serving{{Kind: "Deployment", Name: "web", Namespace: "n", UID: uid, Version: version}}
 	}
+	canary := Serving{Kind: "Deployment", Name: "web-canary", Namespace: "n", UID: "c", Version: 3}
+	begun := append(slices.Clone(events), served(7, Deploying, 3))
 	for name, c := range map[string]struct {
 		version int
 		live    []Serving
 		want    []Link
 	}{
-		"twice, and still":       {1, live(1, "u"), []Link{{From: hour(6), Presence: Present}, {From: hour(2), To: at(5)}}},
-		"once":                   {2, live(1, "u"), []Link{{From: hour(5), To: at(6)}}},
+		"twice, and still":       {1, live(1, "u"), []Link{{From: hour(6), Presence: Present}, {From: hour(1), To: at(5)}}},
+		"once, and once in part": {2, live(1, "u"), []Link{{From: hour(5), To: at(6)}, {From: hour(3), To: at(4), Partly: true}}},
 		"never":                  {3, live(1, "u"), nil},
-		"deleted by kubectl":     {1, []Serving{}, []Link{{From: hour(6), Presence: Gone}, {From: hour(2), To: at(5)}}},
-		"made anew by kubectl":   {1, live(1, "v"), []Link{{From: hour(6), Presence: Replaced}, {From: hour(2), To: at(5)}}},
-		"changed by kubectl":     {1, live(3, "u"), []Link{{From: hour(6), Presence: Replaced}, {From: hour(2), To: at(5)}}},
+		"deleted by kubectl":     {1, []Serving{}, []Link{{From: hour(6), Presence: Gone}, {From: hour(1), To: at(5)}}},
+		"made anew by kubectl":   {1, live(1, "v"), []Link{{From: hour(6), Presence: Replaced}, {From: hour(1), To: at(5)}}},
+		"changed by kubectl":     {1, live(3, "u"), []Link{{From: hour(6), Presence: Replaced}, {From: hour(1), To: at(5)}}},
 		"what nobody wrote down": {3, live(3, "u"), []Link{{Presence: Present}}},
 	} {
 		f := family{root: Version{Facts: Facts{Model: "m", Version: c.version}}, log: Log{Namespace: "n", Events: events, Live: c.live, LiveKnown: true}}
@@ -105,11 +108,15 @@ func TestServed(t *testing.T) {
 			if l.Kind != "deployment" || l.Name != "web" || l.Namespace != "n" {
 				t.Errorf("%s: it is %s/%s in %s", name, l.Kind, l.Name, l.Namespace)
 			}
-			got = append(got, Link{From: l.From, To: l.To, Presence: l.Presence})
+			got = append(got, Link{From: l.From, To: l.To, Presence: l.Presence, Partly: l.Partly})
 		}
 		if diff := cmp.Diff(c.want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
+	}
+	f := family{root: Version{Facts: Facts{Model: "m", Version: 3}}, log: Log{Namespace: "n", Events: begun, Live: append(live(1, "u"), canary), LiveKnown: true}}
+	if got := f.served(); len(got) != 1 || !got[0].Partly || got[0].Presence != Present || got[0].Note != "by bob, rolling out" {
+		t.Errorf("a canary that runs: %+v", got)
 	}
 }
 
