@@ -12,8 +12,9 @@ func topics() []*cobra.Command {
 exit with how it ended, and progress -f with 0 or 3:
 
   0    the run succeeded, or the command did what it was asked
-  1    an error: nothing can be said of the run; for diff: there are differences
-  2    for diff: an error
+  1    an error: nothing can be said of the run; for diff: there are differences; for model
+       check: there are problems
+  2    for diff and model check: an error
   3    the run failed; a rollout failed, and was taken back unless it was rolling
   4    a time limit passed: the run's own (run --timeout), or that of waiting (wait --timeout)
   5    the run waits for an approval: kubectl ml resume RUN --approve STAGE;
@@ -39,6 +40,8 @@ Where a shell between turns every failure into 1, as kubectl does on Windows, re
   KUBECTL_EXTERNAL_DIFF     the program that compares for diff
   NO_COLOR                  no colours
   CLICOLOR_FORCE            colours even where the output is no terminal
+  MLFLOW_TRACKING_URI       the server of model import mlflow://..., with MLFLOW_TRACKING_TOKEN, or
+                            MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD
   CI                        never ask and never draw a live tree
 
 Given to stages:
