@@ -216,7 +216,8 @@ func runRegister(ctx context.Context, f *Factory, o registerOptions) error {
 	if err != nil {
 		return err
 	}
-	if o.File != "" {
+	if o.File != "" || o.URI != "" {
+		// Size and digest of the run's artifact are not this one's.
 		facts.Artifact = pipeline.Artifact{}
 	}
 	if err := o.facts(&facts, os.ReadFile); err != nil {
