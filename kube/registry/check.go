@@ -180,10 +180,8 @@ func firstLine(err error) string {
 
 // findMissing looks by name for versions that no list has: without their labels they are still there.
 func (r *records) findMissing(ctx context.Context, c *client.Client, h *Head) error {
-	for n := 1; n <= h.Highest; n++ {
-		if _, listed := r.versions[n]; listed || !h.Exists(n) {
-			continue
-		}
+	missing, _ := h.missing(r.versions)
+	for _, n := range missing {
 		cm, err := c.Kube.CoreV1().ConfigMaps(c.Namespace).Get(ctx, versionName(h.Model, n), metav1.GetOptions{})
 		switch {
 		case apierrors.IsNotFound(err):

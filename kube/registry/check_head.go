@@ -40,15 +40,39 @@ func (h *Head) contradictions(cm *corev1.ConfigMap, versions map[int]VersionSumm
 	return out
 }
 
+// maxMissing bounds how many missing versions are told one by one: a number that was edited by hand may promise millions.
+const maxMissing = 100
+
+// missing are versions that should be there and are not, and how many more.
+func (h *Head) missing(versions map[int]VersionSummary) (list []int, more int) {
+	there := 0
+	for n := range versions {
+		if h.Exists(n) {
+			there++
+		}
+	}
+	for n := h.absent.over(1); n <= h.Highest && len(list) < maxMissing; n = h.absent.over(n + 1) {
+		if _, ok := versions[n]; !ok {
+			list = append(list, n)
+		}
+	}
+	return list, h.Count() - there - len(list)
+}
+
 // checkVersions compares the numbers that the head knows with the records that are there.
 func (h *Head) checkVersions(versions map[int]VersionSummary) (out []Problem) {
 	add := func(n int, hint, what string) {
 		out = append(out, Problem{Model: h.Model, Version: n, Object: versionName(h.Model, n), What: what, Hint: hint})
 	}
-	for n := 1; n <= h.Highest; n++ {
-		if _, ok := versions[n]; !ok && h.Exists(n) {
-			add(n, fmt.Sprintf("put back a backup, or accept it with: kubectl ml model delete %s:%d", h.Model, n), "its record was deleted by hand")
-		}
+	missing, more := h.missing(versions)
+	for _, n := range missing {
+		add(n, fmt.Sprintf("put back a backup, or accept it with: kubectl ml model delete %s:%d", h.Model, n), "its record was deleted by hand")
+	}
+	if more > 0 {
+		out = append(out, Problem{
+			Model: h.Model, Object: kube.PrefixModel + h.Model, What: fmt.Sprintf("%d versions more up to %d are not there", more, h.Highest),
+			Hint: "is the key highest right? Compare it with a backup: kubectl edit configmap " + kube.PrefixModel + h.Model,
+		})
 	}
 	for _, n := range slices.Sorted(maps.Keys(versions)) {
 		switch {

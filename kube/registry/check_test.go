@@ -2,6 +2,7 @@ package registry
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -85,6 +86,9 @@ func TestTampering(t *testing.T) {
 		"head-key": {func(t *testing.T, c *client.Client, m string) {
 			edit(t, c, kube.PrefixModel+m, func(cm *corev1.ConfigMap) { cm.Data["approval.2"], cm.Data["highest"] = "{", "many" })
 		}, []string{"key approval.2 is damaged", "key highest is damaged"}, 2},
+		"head-highest": {func(t *testing.T, c *client.Client, m string) {
+			edit(t, c, kube.PrefixModel+m, func(cm *corev1.ConfigMap) { cm.Data["highest"], cm.Data["absent"] = "999999990", "103-999999990" })
+		}, append(slices.Repeat([]string{"its record was deleted by hand"}, 100), "contradicts its data"), 2},
 		"head-labels": {func(t *testing.T, c *client.Client, m string) {
 			edit(t, c, kube.PrefixModel+m, func(cm *corev1.ConfigMap) { cm.Labels = nil })
 		}, []string{"label app.kubernetes.io/managed-by", "label kubectl-ml.dev/kind", "label kubectl-ml.dev/model"}, 2},
@@ -167,9 +171,16 @@ func TestTampering(t *testing.T) {
 			if _, err := Versions(t.Context(), c, name); err != nil {
 				t.Errorf("versions: %v", err)
 			}
+			next := 3
+			switch name {
+			case "by-hand":
+				next = 4
+			case "head-highest":
+				next = 999999991
+			}
 			f := facts(4)
 			f.Model = name
-			if v, made, err := Register(t.Context(), c, f, RegisterOptions{By: "ann"}); err != nil || !made || v.Version != 3 && name != "by-hand" || v.Version != 4 && name == "by-hand" {
+			if v, made, err := Register(t.Context(), c, f, RegisterOptions{By: "ann"}); err != nil || !made || v.Version != next {
 				t.Errorf("the next registration: %d %v %v", v.Version, made, err)
 			}
 			must(t)(Record(t.Context(), c, name, Event{Action: Deployed, Version: 2, By: "ann"}))

@@ -69,8 +69,8 @@ func (h *Head) Count() int { return max(0, h.Highest-h.absent.count()) }
 
 // Latest is the highest version that is not archived; 0 when there is none.
 func (h *Head) Latest() int {
-	for n := h.Highest; n >= 1; n-- {
-		if _, put := h.Archived[n]; h.Exists(n) && !put {
+	for n := h.absent.under(h.Highest); n >= 1; n = h.absent.under(n - 1) {
+		if _, put := h.Archived[n]; !put {
 			return n
 		}
 	}

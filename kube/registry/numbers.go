@@ -48,6 +48,26 @@ func (n numbers) has(v int) bool {
 	return slices.ContainsFunc(n, func(s span) bool { return s.first <= v && v <= s.last })
 }
 
+// under is the highest number up to v that is not in the set; 0 or less when there is none.
+func (n numbers) under(v int) int {
+	for _, s := range slices.Backward(n) {
+		if s.first <= v && v <= s.last {
+			v = s.first - 1
+		}
+	}
+	return v
+}
+
+// over is the lowest number from v on that is not in the set.
+func (n numbers) over(v int) int {
+	for _, s := range n {
+		if s.first <= v && v <= s.last {
+			v = s.last + 1
+		}
+	}
+	return v
+}
+
 func (n numbers) count() int {
 	total := 0
 	for _, s := range n {

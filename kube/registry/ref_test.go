@@ -66,6 +66,9 @@ func TestNumbersGiven(t *testing.T) {
 	if err != nil || n.String() != "3-4,7-9" || n.count() != 5 || !n.has(8) || n.has(5) {
 		t.Errorf("%v %v", n, err)
 	}
+	if n.under(9) != 6 || n.under(5) != 5 || n.over(3) != 5 || n.over(7) != 10 || (numbers{{1, 4}}).under(3) != 0 {
+		t.Errorf("what is beside %v: %d %d %d %d", n, n.under(9), n.under(5), n.over(3), n.over(7))
+	}
 	if n = n.with(5, 6); n.String() != "3-9" {
 		t.Errorf("with 5-6: %v", n)
 	}

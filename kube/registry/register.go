@@ -245,6 +245,9 @@ func (r *registration) take(ctx context.Context, h *Head, cm *corev1.ConfigMap) 
 		}
 		r.pending.Version = n
 	}
+	if r.pending.Version > maxVersion {
+		return refuse("model %s has no numbers left after %d\n  see what is wrong with: kubectl ml model check %s", h.Model, h.Highest, h.Model)
+	}
 	h.Pending = &r.pending
 	return h.store(ctx, r.c, cm, r.DryRun)
 }
