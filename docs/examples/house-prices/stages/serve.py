@@ -59,17 +59,30 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.answer(404, {"error": "there is POST /predict and GET /healthz"})
 
+    def body(self):
+        """What was sent, in one piece or, as proxies do, in chunks."""
+        close, self.close_connection = self.close_connection, True  # what is not read would be taken for the next request
+        if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
+            pieces, size = [], 1
+            while size and sum(map(len, pieces)) <= MOST:
+                size = int(self.rfile.readline(32).split(b";")[0], 16)
+                pieces.append(self.rfile.read(max(0, min(size, MOST + 1))))
+                self.rfile.readline(32)
+            content = b"".join(pieces)
+        else:
+            content = self.rfile.read(max(0, min(int(self.headers.get("Content-Length", "0")), MOST + 1)))
+        if len(content) > MOST:
+            raise ValueError(f"that is too much: at most {MOST} bytes")
+        self.close_connection = close
+        return content
+
     @REQUEST_LATENCY.time()
     def do_POST(self):
         REQUEST_COUNT.inc()
         if self.path != "/predict":
             return self.answer(404, {"error": "there is POST /predict and GET /healthz"})
         try:
-            length = int(self.headers.get("Content-Length", "0"))
-            if not 0 < length <= MOST:
-                self.close_connection = True  # what is not read would be taken for the next request
-                return self.answer(413 if length > MOST else 411, {"error": f"send 1 to {MOST} bytes of JSON, with their Content-Length"})
-            sent = json.loads(self.rfile.read(length))
+            sent = json.loads(self.body())
             houses = sent if isinstance(sent, list) else [sent]
             if not houses or not all(isinstance(house, dict) for house in houses):
                 raise ValueError("send a house as a JSON object, or a list of them")
