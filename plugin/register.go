@@ -93,7 +93,9 @@ there already.`,
 	flags.StringVar(&o.Baseline, "baseline", "", "a JSON `file` with the distributions that drift is measured against")
 	flags.StringSliceVar(&o.Aliases, "alias", nil, "`aliases` that point at it then")
 	o.Change.add(c)
-	_ = c.RegisterFlagCompletionFunc("from", f.completeLogs)
+	_ = c.RegisterFlagCompletionFunc("from", func(c *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
+		return f.completeLogs(c, nil, prefix)
+	})
 	return c
 }
 
