@@ -152,7 +152,8 @@ func turnPage(ctx context.Context, c *client.Client, h *Head) error {
 	p.End = chain(p.Start, p.lines...)
 	maps := c.Kube.CoreV1().ConfigMaps(h.Namespace)
 	_, err = maps.Create(ctx, p.configMap(h), metav1.CreateOptions{FieldManager: kube.FieldManager})
-	if apierrors.IsAlreadyExists(err) {
+	switch {
+	case apierrors.IsAlreadyExists(err):
 		there, getErr := maps.Get(ctx, pageName(h.Model, p.Number), metav1.GetOptions{})
 		if getErr != nil {
 			return c.Explain("read "+pageName(h.Model, p.Number), getErr)
@@ -162,9 +163,9 @@ func turnPage(ctx context.Context, c *client.Client, h *Head) error {
 			return nil // the head keeps its lines; Check tells what is in the way
 		}
 		p = left
-	} else if err != nil && !client.Transient(err) && size < maxPage {
+	case err != nil && !client.Transient(err) && size < maxPage:
 		return nil // a quota, or a missing right: there is room in the head for a while
-	} else if err != nil {
+	case err != nil:
 		return c.Explain("write page "+pageName(h.Model, p.Number)+" of the history", err)
 	}
 	h.lines = h.lines[len(p.lines):]
