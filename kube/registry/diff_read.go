@@ -75,7 +75,7 @@ func against(ctx context.Context, c *client.Client, head *Head, version int) (Re
 
 // compareCode compares the stage code of two versions, or says why it cannot.
 func compareCode(ctx context.Context, c *client.Client, from, to Version) (files []FileDiff, why string, err error) {
-	if from.Code.Source == to.Code.Source && from.home() == to.home() {
+	if from.Code.Source != "" && from.Code.Source == to.Code.Source && from.home() == to.home() {
 		return nil, "", nil // the name of a source is the hash of its content
 	}
 	var sides [2]map[string][]byte
