@@ -143,8 +143,7 @@ func Profiles() []Profile {
 		},
 		{
 			Name: "torchserve", Latency: "ts_inference_latency_microseconds", Unit: inMicroseconds, Kind: CounterRatio, Per: "ts_inference_requests_total",
-			Model: name, Version: []string{"model_version"},
-			Errors: Counter{Names: []string{"Requests5XX"}},
+			Model: name, Version: []string{"model_version"}, // Requests5XX tells no models apart
 		},
 		{
 			Name: "tensorflow-serving", Latency: ":tensorflow:serving:request_latency", Unit: inMicroseconds, Kind: Histogram, Model: name,

@@ -246,6 +246,9 @@ func (f *Fleet) Find(ctx context.Context, c *client.Client, arg string) ([]*Work
 		"pod": {}, "pods": {}, "po": {},
 	}
 	order, ok := kinds[kind]
+	if name == "" {
+		return nil, f.missing(c, arg)
+	}
 	if !ok {
 		return nil, fmt.Errorf("%s is no kind that serves: name a Deployment, a StatefulSet, a Service, a pod or a model", arg)
 	}
