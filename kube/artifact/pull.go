@@ -18,11 +18,11 @@ import (
 type Pulled struct {
 	pipeline.Artifact
 	// Path is where it is; Folder says that it is a folder.
-	Path   string
-	Folder bool
+	Path   string `json:"path"`
+	Folder bool   `json:"folder,omitempty"`
 	// Unchanged says that it was there already, with the right digest; Resumed is how many bytes an earlier attempt had left.
-	Unchanged bool
-	Resumed   int64
+	Unchanged bool  `json:"unchanged,omitempty"`
+	Resumed   int64 `json:"resumed,omitempty"`
 }
 
 // KeptError says that a transfer broke off and what there is of it waits for the next.

@@ -27,9 +27,11 @@ const volume = "/volume"
 const (
 	idleExit  = time.Minute
 	idleCheck = 2 * time.Second
+	// sessionStall ends a session in which no byte moved for so long.
+	sessionStall = 2 * time.Minute
 )
 
-// request is what a helper pod is asked for: wait, stat, send or receive.
+// request is what a helper pod is asked for: wait, stat, send, receive, or check, which is receive without any bytes.
 type request struct {
 	Verb string `json:"verb"`
 	// Path is in the volume.
@@ -59,7 +61,31 @@ type reply struct {
 
 // Serve does in a helper pod what a request says, and returns the exit code.
 func Serve(ctx context.Context, text string, in io.Reader, out, errOut io.Writer) int {
-	return serve(ctx, text, volume, in, out, errOut)
+	// A session whose client was killed may never be told so.
+	alarm := time.AfterFunc(sessionStall, func() { os.Exit(1) })
+	if strings.Contains(text, `"verb":"wait"`) {
+		alarm.Stop()
+	}
+	return serve(ctx, text, volume, &awake{Reader: in, alarm: alarm}, &awake{Writer: out, alarm: alarm}, errOut)
+}
+
+// awake puts the alarm off whenever bytes move.
+type awake struct {
+	io.Reader
+	io.Writer
+	alarm *time.Timer
+}
+
+func (a *awake) Read(p []byte) (int, error) {
+	n, err := a.Reader.Read(p)
+	a.alarm.Reset(sessionStall)
+	return n, err
+}
+
+func (a *awake) Write(p []byte) (int, error) {
+	n, err := a.Writer.Write(p)
+	a.alarm.Reset(sessionStall)
+	return n, err
 }
 
 func serve(ctx context.Context, text, root string, in io.Reader, out, errOut io.Writer) int {
@@ -77,7 +103,7 @@ func serve(ctx context.Context, text, root string, in io.Reader, out, errOut io.
 			err = waitIdle(ctx)
 		case "stat", "send":
 			err = v.send(ctx, r, out)
-		case "receive":
+		case "check", "receive":
 			err = v.receive(ctx, r, in, out)
 		default:
 			err = fmt.Errorf("unknown request %q", r.Verb)
@@ -167,6 +193,14 @@ func (v *served) receive(ctx context.Context, r request, in io.Reader, out io.Wr
 	if r.Size > left {
 		return fmt.Errorf("%w: it has %s left, and %s are needed", errFull, size(left), size(r.Size))
 	}
+	if r.Verb == "check" {
+		d, err := newPlace(final, r.Folder)
+		if err == nil {
+			d.discard()
+			answer(out, reply{})
+		}
+		return err
+	}
 	d, err := receive(until(ctx, in), final, r.Folder, left)
 	if err != nil {
 		return err
@@ -203,10 +237,10 @@ func (v *served) refusal(r request, err error) reply {
 func (v *served) owner(r request, err error) (uid, gid int64) {
 	name := r.Path
 	var p *fs.PathError
-	if errors.As(err, &p) && filepath.IsLocal(p.Path) && r.Verb != "receive" {
+	if errors.As(err, &p) && filepath.IsLocal(p.Path) && r.Verb != "receive" && r.Verb != "check" {
 		name = p.Path
 	}
-	if r.Verb == "receive" {
+	if r.Verb == "receive" || r.Verb == "check" {
 		name = path.Dir(name)
 	}
 	for v.root != nil {

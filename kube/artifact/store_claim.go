@@ -34,7 +34,7 @@ func newClaimStore(c *client.Client, l location, namespace string, o Options, m 
 
 func (s *claimStore) about(ctx context.Context) (about, error) {
 	a := about{name: s.name(), size: -1}
-	r, err := s.ask(ctx, request{Verb: "stat", Path: s.path}, nil)
+	r, err := s.ask(ctx, request{Verb: "stat", Path: s.path})
 	if err != nil {
 		return a, err
 	}
@@ -50,19 +50,19 @@ func (s *claimStore) name() string {
 }
 
 // ask sends a request that has a short answer. What the helper's user may not do, the owner of the file may.
-func (s *claimStore) ask(ctx context.Context, r request, in io.Reader) (reply, error) {
-	if err := s.start(ctx, r.Verb == "receive"); err != nil {
+func (s *claimStore) ask(ctx context.Context, r request) (reply, error) {
+	if err := s.start(ctx, r.Verb == "check"); err != nil {
 		return reply{}, err
 	}
 	var out bytes.Buffer
-	err := s.run(ctx, r, in, &out)
+	err := s.run(ctx, r, nil, &out)
 	var denied *deniedError
-	if errors.As(err, &denied) && !s.tried && in == nil && denied.uid >= 0 {
-		if err := s.restart(ctx, denied, r.Verb == "receive"); err != nil {
+	if errors.As(err, &denied) && !s.tried && denied.uid >= 0 {
+		if err := s.restart(ctx, denied, r.Verb == "check"); err != nil {
 			return reply{}, err
 		}
 		out.Reset()
-		err = s.run(ctx, r, in, &out)
+		err = s.run(ctx, r, nil, &out)
 	}
 	if err != nil {
 		return reply{}, err
@@ -116,22 +116,14 @@ func (s *claimStore) write(ctx context.Context, p *payload, m *meter) (string, e
 	if strings.HasSuffix(s.uri, "/") || to == "." {
 		to = path.Join(to, p.name)
 	}
-	// Whether it may be written there is found out before all of it is sent.
-	if err := s.start(ctx, true); err != nil {
+	r := request{Verb: "check", Path: to, Folder: p.folder, Force: s.o.Force, Size: p.size, Digest: p.digest}
+	// A refusal in the middle of a stream is told late: what can be refused at once is asked for first.
+	if _, err := s.ask(ctx, r); err != nil {
 		return "", err
 	}
-	r := request{Verb: "receive", Path: to, Folder: p.folder, Force: s.o.Force, Size: p.size, Digest: p.digest}
+	r.Verb = "receive"
 	if err := s.send(ctx, r, p, m); err != nil {
-		var denied *deniedError
-		if !errors.As(err, &denied) || denied.uid < 0 {
-			return "", err
-		}
-		if err := s.restart(ctx, denied, true); err != nil {
-			return "", err
-		}
-		if err := s.send(ctx, r, p, m); err != nil {
-			return "", err
-		}
+		return "", err
 	}
 	return "pvc://" + s.claim + "/" + to, nil
 }
