@@ -29,7 +29,7 @@ func (s *storeOptions) add(f *Factory, c *cobra.Command) {
 	fl := c.Flags()
 	fl.StringVar(&s.Secret, "secret", "", "read the store's credentials from this `Secret` (default: from the environment)")
 	fl.BoolVar(&s.PlainHTTP, "plain-http", false, "speak HTTP with the registry of an oci:// URI")
-	fl.BoolVarP(&s.Quiet, "quiet", "q", false, "do not show how far it is")
+	fl.BoolVar(&s.Quiet, "quiet", false, "do not show how far it is")
 	fl.StringVar(&s.Image, "helper-image", "", "`image` of the pod that reads or writes a pvc:// URI (default: $KUBECTL_ML_DRIVER_IMAGE, else the one released with this version)")
 	fl.StringVar(&s.PullPolicy, "helper-pull-policy", "", "image pull `policy` of that pod: Always, IfNotPresent or Never")
 	_ = c.RegisterFlagCompletionFunc("secret", func(c *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {

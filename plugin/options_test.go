@@ -106,6 +106,17 @@ func TestArgv(t *testing.T) {
 				Height: 20, ASCII: true, Output: output{Format: "json"},
 			},
 		},
+		{argv(newModelPullCmd), "m:7", modelPullOptions{Target: "m:7"}},
+		{
+			argv(newModelPullCmd), "--uri s3://b/k --digest d --to t --extract --force --secret s --plain-http --quiet --helper-image i --helper-pull-policy Never -o json",
+			modelPullOptions{
+				Target: "s3://b/k", Digest: "d", To: "t", Extract: true, Force: true, Output: output{Format: "json"},
+				Store: storeOptions{Secret: "s", PlainHTTP: true, Quiet: true, Image: "i", PullPolicy: "Never"},
+			},
+		},
+		{argv(newModelPushCmd), "f pvc://c/p --force", modelPushOptions{From: "f", URI: "pvc://c/p", Force: true}},
+		{argv(newModelVerifyCmd), "a b@production --all", modelVerifyOptions{Targets: []string{"a", "b@production"}, All: true}},
+		{argv(newModelVerifyCmd), "https://h/m --digest d", modelVerifyOptions{Targets: []string{"https://h/m"}, Digest: "d"}},
 		{initC, "", initOptions{Dir: ".", DryRun: "none"}},
 		{initC, "blank --name n --dir d --force --from j.yaml --dry-run", initOptions{Template: "blank", Name: "n", Dir: "d", Force: true, From: "j.yaml", DryRun: "client"}},
 		{lintC, "-f p --strict -o json", lintOptions{File: "p", Strict: true, Output: output{Format: "json"}}},
