@@ -39,7 +39,7 @@ func TestDeployIsChecked(t *testing.T) {
 		{"weight", canary(`steps: [{weight: 101}]`), "steps[0].weight: must be from 1 to 100"},
 		{"falling weights", canary(`steps: [{weight: 50}, {weight: 50}]`), "steps[1].weight: 50 is not more than the 50 of the step before"},
 		{"pause without unit", canary(`steps: [{weight: 50, pause: 5}]`), "steps[0].pause: has no unit"},
-		{"pause", canary(`steps: [{weight: 50, pause: aproval}]`), `steps[0].pause: "aproval" is not a duration (write a duration such as 10m, or approval)`},
+		{"pause", canary(`steps: [{weight: 50, pause: tomorrow}]`), `steps[0].pause: "tomorrow" is not a duration (write a duration such as 10m, or approval)`},
 		{"no pause", canary(`steps: [{weight: 50, pause: 0s}]`), "steps[0].pause: must be more than 0"},
 		{"gate", canary(`steps: [{weight: 50, gates: [{}]}]`), "steps[0].gates[0]: must say exactly one of ready and job"},
 		{"two gates in one", canary(`steps: [{weight: 50, gates: [{ready: 1s, job: {image: "r/c:1"}}]}]`), "must say exactly one of ready and job"},

@@ -110,7 +110,8 @@ func liveRollouts(ctx context.Context, c *client.Client, rec *Record, live Live,
 			continue
 		}
 		name := rolloutName(p)
-		ro, moved := serving.Rollout{}, false
+		var ro serving.Rollout
+		var moved bool
 		if drive {
 			ro, moved, err = serving.Advance(ctx, c, name)
 		} else {

@@ -23,31 +23,31 @@ func (s *situation) rolling(ro serving.Rollout) *situation {
 	return s
 }
 
-// begun says that a stage has begun to roll out a version, as the rollout of that ID.
-func (s *situation) begun(stage, version, id string) *situation {
-	sr := s.rec.Stages[stage]
-	sr.Attempt, sr.Deploys = s.rec.attempt(stage), version
+// begun says that the stage d has begun to roll out a version, as the rollout of that ID.
+func (s *situation) begun(version, id string) *situation {
+	sr := s.rec.Stages["d"]
+	sr.Attempt, sr.Deploys = s.rec.attempt("d"), version
 	if id != "" {
 		sr.Jobs = []string{id}
 	}
-	s.rec.Stages[stage] = sr
+	s.rec.Stages["d"] = sr
 	return s
 }
 
-func (s *situation) aborting(stage, what string) *situation {
-	sr := s.rec.Stages[stage]
+func (s *situation) aborting(what string) *situation {
+	sr := s.rec.Stages["d"]
 	sr.Abort = what
-	s.rec.Stages[stage] = sr
+	s.rec.Stages["d"] = sr
 	return s
 }
 
 func TestRolloutsOfVersions(t *testing.T) {
 	one := func(ref string) *situation { return makeRun("p-1").stage("d", servesModel(ref)) }
-	at := func(ro serving.Rollout) *situation { return one("m:2").begun("d", "m:2", "r1").rolling(ro) }
+	at := func(ro serving.Rollout) *situation { return one("m:2").begun("m:2", "r1").rolling(ro) }
 	end := began
 	check(t, []decision{
 		{"the version is chosen first", one("m@production"), []string{"run Pending", "d Waiting", "choose for d"}},
-		{"then it is rolled out", one("m").begun("d", "m:2", ""), []string{"run Pending", "d Waiting", "start p-1-d"}},
+		{"then it is rolled out", one("m").begun("m:2", ""), []string{"run Pending", "d Waiting", "start p-1-d"}},
 		{
 			"progress", at(serving.Rollout{ID: "r1", Version: 2, Phase: serving.Progressing, Message: "1 of 2 pods are ready"}),
 			[]string{"run Running", "d Running: 1 of 2 pods are ready"},
@@ -82,7 +82,7 @@ func TestRolloutsOfVersions(t *testing.T) {
 			},
 		},
 		{
-			"deleted", one("m:2").begun("d", "m:2", "r1"),
+			"deleted", one("m:2").begun("m:2", "r1"),
 			[]string{
 				"run Failed: stage d failed: deployment m was deleted before m:2 was rolled out", "d Failed (Deleted): deployment m was deleted before m:2 was rolled out",
 				"record d Failed (Deleted): deployment m was deleted before m:2 was rolled out", "end Failed",
@@ -93,15 +93,15 @@ func TestRolloutsOfVersions(t *testing.T) {
 			[]string{"run Cancelled: cancelled by ann", "d Running", "abort d"},
 		},
 		{
-			"what is being taken back is waited for", at(serving.Rollout{ID: "r1", Version: 2, Phase: serving.Progressing}).aborting("d", abortAsked).cancelled(),
+			"what is being taken back is waited for", at(serving.Rollout{ID: "r1", Version: 2, Phase: serving.Progressing}).aborting(abortAsked).cancelled(),
 			[]string{"run Cancelled: cancelled by ann", "d Running"},
 		},
 		{
-			"taken back", at(serving.Rollout{ID: "r1", Version: 2, Phase: serving.Aborted, Ended: true}).aborting("d", abortAsked).cancelled(),
+			"taken back", at(serving.Rollout{ID: "r1", Version: 2, Phase: serving.Aborted, Ended: true}).aborting(abortAsked).cancelled(),
 			[]string{"run Cancelled: cancelled by ann", "d Cancelled (Aborted)", "record d Cancelled: cancelled by ann", "end Cancelled"},
 		},
 		{
-			"what cannot be taken back is left", at(serving.Rollout{ID: "r1", Version: 2, Phase: serving.Progressing}).aborting("d", abortLeft).cancelled(),
+			"what cannot be taken back is left", at(serving.Rollout{ID: "r1", Version: 2, Phase: serving.Progressing}).aborting(abortLeft).cancelled(),
 			[]string{"run Cancelled: cancelled by ann", "d Running", "record d Cancelled: cancelled by ann", "end Cancelled"},
 		},
 		{
@@ -110,7 +110,7 @@ func TestRolloutsOfVersions(t *testing.T) {
 			[]string{"run Cancelled: cancelled by ann", "d AwaitingApproval (Approval): m:2 has 0% of the traffic and waits for approval", "abort d"},
 		},
 		{
-			"cancelled, and the client died after it began", one("m:2").begun("d", "m:2", "").cancelled(),
+			"cancelled, and the client died after it began", one("m:2").begun("m:2", "").cancelled(),
 			[]string{"run Cancelled: cancelled by ann", "d Cancelled", "abort d"},
 		},
 		{
@@ -119,7 +119,7 @@ func TestRolloutsOfVersions(t *testing.T) {
 		},
 		{
 			"what the run registers comes first",
-			makeRun("p-1").stage("a", named("m")).stage("d", servesModel("m"), needs("a")).noted("a").job("a", job.Succeeded, leaves(leftModel)),
+			makeRun("p-1").stage("a", named()).stage("d", servesModel("m"), needs("a")).noted("a").job("a", job.Succeeded, leaves(leftModel)),
 			[]string{"run Succeeded", "a Succeeded", "d Waiting (needs m to be registered)", "register a", "record a Succeeded"},
 		},
 	})
@@ -127,7 +127,7 @@ func TestRolloutsOfVersions(t *testing.T) {
 
 func TestWhichVersionIsDeployed(t *testing.T) {
 	trained := func() *situation {
-		return makeRun("p-1").stage("a", named("m")).stage("d", servesModel("m"), needs("a")).recorded("a", Succeeded, nil)
+		return makeRun("p-1").stage("a", named()).stage("d", servesModel("m"), needs("a")).recorded("a", Succeeded, nil)
 	}
 	for _, tc := range []struct {
 		name string
@@ -135,10 +135,10 @@ func TestWhichVersionIsDeployed(t *testing.T) {
 		want registry.Ref
 		fail string
 	}{
-		{"registered by this run", trained().registered("a", Registration{Model: "m", Version: 3}), registry.Ref{Model: "m", Version: 3}, ""},
-		{"refused by the registry", trained().registered("a", Registration{Model: "m", Failed: "forbidden"}), registry.Ref{}, "the model of stage a was not registered: forbidden"},
+		{"registered by this run", trained().registered(Registration{Model: "m", Version: 3}), registry.Ref{Model: "m", Version: 3}, ""},
+		{"refused by the registry", trained().registered(Registration{Model: "m", Failed: "forbidden"}), registry.Ref{}, "the model of stage a was not registered: forbidden"},
 		{"without a model", trained(), registry.Ref{}, "the result of stage a names no model: there is nothing to deploy"},
-		{"not made by this run", makeRun("p-1").stage("a", named("m"), leftOut()).stage("d", servesModel("m"), needs("a")), registry.Ref{Model: "m"}, ""},
+		{"not made by this run", makeRun("p-1").stage("a", named(), leftOut()).stage("d", servesModel("m"), needs("a")), registry.Ref{Model: "m"}, ""},
 		{"a version", makeRun("p-1").stage("d", servesModel("m:7")), registry.Ref{Model: "m", Version: 7}, ""},
 		{"an alias", makeRun("p-1").stage("d", servesModel("m@production")), registry.Ref{Model: "m", Alias: "production"}, ""},
 	} {

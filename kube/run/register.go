@@ -174,10 +174,9 @@ func (s step) noteModel(rec *Record, stage string, err error, v *registry.Versio
 	if sr.Model != nil {
 		g.Tries = sr.Model.Tries
 	}
-	switch {
-	case err == nil:
+	if err == nil {
 		g.Version, g.Tries = v.Version, 0
-	default:
+	} else {
 		g.Failed, g.Tries = oneLine(err), g.Tries+1
 		if (client.Transient(err) || apierrors.IsConflict(err)) && g.Tries < registerTries {
 			at := now.UTC().Add(registerWait << (g.Tries - 1)).Truncate(time.Second)

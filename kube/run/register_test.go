@@ -16,44 +16,44 @@ import (
 )
 
 // named gives a stage's model a name.
-func named(model string) stageOption {
-	return func(p *pipeline.PlannedStage) { p.Model = model }
+func named() stageOption {
+	return func(p *pipeline.PlannedStage) { p.Model = "m" }
 }
 
 const leftModel = `{"metrics": {"acc": 0.9}, "model": {"uri": "pvc://c/m.pkl", "digest": "sha256:` +
 	`aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "size": 7, "format": "pickle"}, "data": {"version": "v1"}}`
 
-// registered says what became of a stage's model.
-func (s *situation) registered(stage string, g Registration) *situation {
-	sr := s.rec.Stages[stage]
-	sr.Attempt, sr.Model = s.rec.attempt(stage), &g
-	s.rec.Stages[stage] = sr
+// registered says what became of the model of stage a.
+func (s *situation) registered(g Registration) *situation {
+	sr := s.rec.Stages["a"]
+	sr.Attempt, sr.Model = s.rec.attempt("a"), &g
+	s.rec.Stages["a"] = sr
 	return s
 }
 
 func TestModelsAreRegistered(t *testing.T) {
 	one := func(options ...stageOption) *situation {
-		return makeRun("p-1").stage("a", append(options, named("m"))...).noted("a").job("a", job.Succeeded, leaves(leftModel))
+		return makeRun("p-1").stage("a", append(options, named())...).noted("a").job("a", job.Succeeded, leaves(leftModel))
 	}
 	later, now := began.Add(2*time.Minute), began.Add(time.Minute)
 	wait := Registration{Model: "m", Failed: "busy", Tries: 1, Retry: &later}
 	check(t, []decision{
 		{"with its outcome, before the end", one(), []string{"run Succeeded", "a Succeeded", "register a", "record a Succeeded"}},
 		{
-			"known as a version the run ends", one().registered("a", Registration{Model: "m", Version: 3}),
+			"known as a version the run ends", one().registered(Registration{Model: "m", Version: 3}),
 			[]string{"run Succeeded", "a Succeeded", "record a Succeeded", "end Succeeded"},
 		},
 		{
-			"refused for good it ends too", one().registered("a", Registration{Model: "m", Failed: "forbidden"}),
+			"refused for good it ends too", one().registered(Registration{Model: "m", Failed: "forbidden"}),
 			[]string{"run Succeeded", "a Succeeded", "record a Succeeded", "end Succeeded"},
 		},
-		{"refused for now it waits", one().registered("a", wait), []string{"run Succeeded", "a Succeeded", "record a Succeeded"}},
+		{"refused for now it waits", one().registered(wait), []string{"run Succeeded", "a Succeeded", "record a Succeeded"}},
 		{
-			"and is tried again", one().registered("a", Registration{Model: "m", Failed: "busy", Tries: 1, Retry: &now}),
+			"and is tried again", one().registered(Registration{Model: "m", Failed: "busy", Tries: 1, Retry: &now}),
 			[]string{"run Succeeded", "a Succeeded", "register a", "record a Succeeded"},
 		},
 		{
-			"no result, nothing to register", makeRun("p-1").stage("a", named("m")).noted("a").job("a", job.Succeeded),
+			"no result, nothing to register", makeRun("p-1").stage("a", named()).noted("a").job("a", job.Succeeded),
 			[]string{"run Succeeded", "a Succeeded", "record a Succeeded", "end Succeeded"},
 		},
 		{
@@ -74,11 +74,11 @@ func TestModelsAreRegistered(t *testing.T) {
 			one().recorded("a", Succeeded, nil).ended(Succeeded), []string{"run Succeeded", "a Succeeded"},
 		},
 		{
-			"who does not ask for the version need not wait", one().stage("b", needs("a")).registered("a", wait),
+			"who does not ask for the version need not wait", one().stage("b", needs("a")).registered(wait),
 			[]string{"run Running", "a Succeeded", "b Waiting", "start p-1-b", "record a Succeeded"},
 		},
 		{
-			"who asks for it waits", one().stage("b", needs("a"), asks("$(stages.a.model.version)")).registered("a", wait),
+			"who asks for it waits", one().stage("b", needs("a"), asks("$(stages.a.model.version)")).registered(wait),
 			[]string{"run Succeeded", "a Succeeded", "b Waiting (needs m to be registered)", "record a Succeeded"},
 		},
 	})
@@ -88,7 +88,7 @@ func TestModelsAreRegistered(t *testing.T) {
 func asks(arg string) stageOption { return func(p *pipeline.PlannedStage) { p.Args = []string{arg} } }
 
 func TestModelFacts(t *testing.T) {
-	s := makeRun("p-1").stage("a", named("m"), sweep(2, 2), minAcc(0.5)).noted("a/0", "a/1").
+	s := makeRun("p-1").stage("a", named(), sweep(2, 2), minAcc(0.5)).noted("a/0", "a/1").
 		job("a/0", job.Succeeded, leaves(`{"metrics": {"acc": 0.2}}`)).job("a/1", job.Succeeded, leaves(leftModel), on("image@sha256:1"))
 	s.rec.Plan.Source = &pipeline.SourceRef{ConfigMap: "mlsource-p-1", Repo: "r", Commit: "c", Dirty: true}
 	s.rec.By = "ann"
@@ -119,8 +119,8 @@ func on(image string) func(*job.JobFact) {
 }
 
 func TestModelFactsOfWhatIsNone(t *testing.T) {
-	failed := makeRun("p-1").stage("a", named("m")).noted("a").job("a", job.Failed)
-	bare := makeRun("p-1").stage("a", named("m")).noted("a").job("a", job.Succeeded)
+	failed := makeRun("p-1").stage("a", named()).noted("a").job("a", job.Failed)
+	bare := makeRun("p-1").stage("a", named()).noted("a").job("a", job.Succeeded)
 	for _, s := range []*situation{failed, bare, makeRun("p-1").stage("a", leftOut()), makeRun("p-1").stage("b")} {
 		var refused *RefusedError
 		if _, _, err := ModelFacts(Derive(s.rec, s.live, s.now), "a"); !errors.As(err, &refused) {
@@ -130,7 +130,7 @@ func TestModelFactsOfWhatIsNone(t *testing.T) {
 }
 
 func TestRegistrationThatFails(t *testing.T) {
-	s := makeRun("p-1").stage("a", named("m"))
+	s := makeRun("p-1").stage("a", named())
 	busy := apierrors.NewGenericServerResponse(http.StatusInternalServerError, "create", schema.GroupResource{}, "", "busy", 0, true)
 	n := step{stages: map[string]StageRecord{}}
 	var waits []time.Duration
