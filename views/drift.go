@@ -176,10 +176,10 @@ func gaugeValue(g drift.Gauge) Cell {
 // gaugeLimit says which values mean drift.
 func gaugeLimit(g drift.Gauge) string {
 	limit := cmp.Or(g.Alert, g.Warn)
-	switch {
-	case g.Sense == drift.Low:
+	switch g.Sense {
+	case drift.Low:
 		return "< " + Float(limit)
-	case g.Sense == drift.High:
+	case drift.High:
 		return ">= " + Float(limit)
 	}
 	return Unknown

@@ -140,7 +140,7 @@ func TestDrift(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(got.Versions) != 3 || len(got.Notes) != 0 || got.Now.Sub(time.Now()).Abs() > time.Minute {
+	if len(got.Versions) != 3 || len(got.Notes) != 0 || time.Until(got.Now).Abs() > time.Minute {
 		t.Errorf("%d versions at %s, %q", len(got.Versions), got.Now, got.Notes)
 	}
 	seven := got.only(t, "prices", "7")
