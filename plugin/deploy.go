@@ -64,7 +64,8 @@ model by ML_MODEL_PATH.
 Strategies:
   rolling    the Deployment's own: pods are replaced one after the other; the default
   canary     some pods of the new version join; in steps of traffic, with pauses and gates, then it takes over
-  bluegreen  a full second set of pods; the Service switches when all are ready (and gates and --steps 100%:approval let it)
+  bluegreen  a full second set of pods; the Service switches when all are ready, and gates and --steps 100%:approval
+             let it
 
 Steps are WEIGHT%[:PAUSE],... with a duration or approval as the pause. Without a --route, or a --gateway, the weight is
 that of the number of pods: 1 of 4 is 25%.
@@ -90,7 +91,7 @@ by itself. Exit codes: kubectl ml help exit-codes.`,
 	fl.StringVar(&o.Strategy, "strategy", "", "`how` traffic moves: rolling, canary or bluegreen (default: rolling, or as the name has it)")
 	fl.StringVar(&o.Steps, "steps", "", "`steps` of a canary, such as 10%:approval,50%:5m (default 10%:approval)")
 	fl.StringVar(&o.StepsIn, "steps-file", "", "YAML `file` of the steps as a pipeline has them, with gates")
-	fl.DurationVar(&o.Ready, "ready-for", 0, "gate of each step: all new pods were ready so `long`, without a restart")
+	fl.DurationVar(&o.Ready, "ready-for", 0, "gate of each step: all new pods were ready so `long`, without a restart (0: no such gate)")
 	fl.DurationVar(&o.Keep, "keep", 0, "how `long` the old side of a bluegreen rollout runs on (default: until it is promoted)")
 	fl.BoolVar(&o.NoAbort, "no-abort", false, "leave a rollout that fails as it is, instead of taking it back")
 	fl.StringVar(&o.Image, "image", "", "`image` of the server; also replaces that of a manifest")
@@ -100,7 +101,8 @@ by itself. Exit codes: kubectl ml help exit-codes.`,
 	fl.StringVar(&o.Probe, "probe", "", "HTTP `path` that says whether it is ready (default: a connection is enough)")
 	fl.Int32Var(&o.MetricsPort, "metrics-port", 0, "`port` of the metrics for Prometheus")
 	fl.StringVar(&o.MetricsPath, "metrics-path", "", "`path` of the metrics (default /metrics)")
-	fl.Int32Var(&o.Replicas, "replicas", -1, "`number` of pods at full size (default 1)")
+	fl.Int32Var(&o.Replicas, "replicas", -1, "`number` of pods at full size")
+	fl.Lookup("replicas").DefValue = "1" // -1 tells that nobody asked for a number
 	fl.StringVar(&o.Autoscale, "autoscale", "", "`MIN:MAX` pods, as many as the CPU asks for")
 	fl.StringVar(&o.CPU, "cpu", "", "CPU `request` of a pod")
 	fl.StringVar(&o.Memory, "memory", "", "memory `request` and limit of a pod")

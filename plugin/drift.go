@@ -44,10 +44,11 @@ func newDriftCmd(f *Factory, do func(context.Context, *Factory, driftOptions) er
 		Long: `Compare what a model is given and answers now, as histograms in Prometheus count it, with the baseline that was
 registered with its version, or with an earlier time. NAME is a Deployment, StatefulSet, Service or InferenceService.
 
-PSI is the population stability index, JS the Jensen-Shannon distance, and KS a lower bound of the statistic of Kolmogorov
-and Smirnov. The bar shows PSI; ` + "┊" + ` marks where it warns and ` + "┃" + ` where it alerts. A feature is unknown where there are too few
-samples, none lately, no baseline, or buckets that cannot be compared; below the list stands why. What exporters
-themselves say of drift, such as TrustyAI and alibi-detect, is listed apart. -o wide tells how large a PSI chance makes.
+PSI is the population stability index, JS the Jensen-Shannon distance, and KS a lower bound of the statistic of
+Kolmogorov and Smirnov. The bar shows PSI; ` + "┊" + ` marks where it warns and ` + "┃" + ` where it alerts. A feature is unknown
+where there are too few samples, none lately, no baseline, or buckets that cannot be compared; below the list stands
+why. What exporters themselves say of drift, such as TrustyAI and alibi-detect, is listed apart. -o wide tells how large
+a PSI chance makes.
 
 With --exit-code it exits with 7 when anything alerts, and with 8 when nothing does but something could not be judged.`,
 		Example: `  kubectl ml drift house-prices

@@ -35,7 +35,7 @@ for pull.`,
 		Example: `  kubectl ml model push model.pkl s3://models/house-prices/8/model.pkl --secret minio
   kubectl ml model push ./bert oci://ghcr.io/me/bert:1.2
   kubectl ml model push model.pkl pvc://data-volume-claim/models/8/model.pkl -o json`,
-		Args: func(c *cobra.Command, args []string) error {
+		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 2 {
 				return fmt.Errorf("push needs a file or folder and a URI, but was given %d arguments", len(args))
 			}

@@ -318,7 +318,7 @@ func (o *registerOptions) artifact(ctx context.Context, f *Factory, c *client.Cl
 	case err != nil && o.Verify:
 		return nil, err
 	case err != nil:
-		return nil, fmt.Errorf("%w\n  to register it without reading it, give its digest: --digest sha256:...", err)
+		return nil, fmt.Errorf("%w\n  to register it without reading it, give its digest: --digest sha256:DIGITS", err)
 	}
 	*a = found
 	return nil, nil

@@ -174,7 +174,7 @@ func (v *served) receive(ctx context.Context, r request, in io.Reader, out io.Wr
 		}
 	}
 	// What follows works with plain paths: the folder must be where its name says.
-	if real, err := filepath.EvalSymlinks(filepath.Dir(final)); err != nil || real != filepath.Clean(filepath.Dir(final)) {
+	if resolved, err := filepath.EvalSymlinks(filepath.Dir(final)); err != nil || resolved != filepath.Clean(filepath.Dir(final)) {
 		return fmt.Errorf("%s is reached over a link: name the folder itself", path.Dir(r.Path))
 	}
 	isFolder, there, err := exists(final)

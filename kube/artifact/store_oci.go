@@ -48,7 +48,6 @@ type ociStore struct {
 	repo     *remote.Repository
 	o        Options
 	manifest ocispec.Manifest
-	digest   string
 }
 
 func newOCIStore(l location, c credentials, o Options) (*ociStore, error) {
@@ -139,9 +138,9 @@ func (s *ociStore) about(ctx context.Context) (about, error) {
 	case len(s.manifest.Layers) > 1 || plainTar && compressed(layer.MediaType):
 		a.folder = true
 	case plainTar:
-		a.folder, a.size, a.digest = true, layer.Size, layer.Digest.String()
+		a.folder, a.size = true, layer.Size
 	default:
-		a.name, a.size, a.digest = safeName(filepath.Base(cmp.Or(title(layer), a.name))), layer.Size, layer.Digest.String()
+		a.name, a.size = safeName(filepath.Base(cmp.Or(title(layer), a.name))), layer.Size
 	}
 	return a, nil
 }

@@ -23,10 +23,10 @@ func (s *situation) rolling(ro serving.Rollout) *situation {
 	return s
 }
 
-// begun says that the stage d has begun to roll out a version, as the rollout of that ID.
-func (s *situation) begun(version, id string) *situation {
+// begun says that the stage d has begun to roll out m:2, as the rollout of that ID.
+func (s *situation) begun(id string) *situation {
 	sr := s.rec.Stages["d"]
-	sr.Attempt, sr.Deploys = s.rec.attempt("d"), version
+	sr.Attempt, sr.Deploys = s.rec.attempt("d"), "m:2"
 	if id != "" {
 		sr.Jobs = []string{id}
 	}
@@ -43,11 +43,11 @@ func (s *situation) aborting(what string) *situation {
 
 func TestRolloutsOfVersions(t *testing.T) {
 	one := func(ref string) *situation { return makeRun("p-1").stage("d", servesModel(ref)) }
-	at := func(ro serving.Rollout) *situation { return one("m:2").begun("m:2", "r1").rolling(ro) }
+	at := func(ro serving.Rollout) *situation { return one("m:2").begun("r1").rolling(ro) }
 	end := began
 	check(t, []decision{
 		{"the version is chosen first", one("m@production"), []string{"run Pending", "d Waiting", "choose for d"}},
-		{"then it is rolled out", one("m").begun("m:2", ""), []string{"run Pending", "d Waiting", "start p-1-d"}},
+		{"then it is rolled out", one("m").begun(""), []string{"run Pending", "d Waiting", "start p-1-d"}},
 		{
 			"progress", at(serving.Rollout{ID: "r1", Version: 2, Phase: serving.Progressing, Message: "1 of 2 pods are ready"}),
 			[]string{"run Running", "d Running: 1 of 2 pods are ready"},
@@ -82,7 +82,7 @@ func TestRolloutsOfVersions(t *testing.T) {
 			},
 		},
 		{
-			"deleted", one("m:2").begun("m:2", "r1"),
+			"deleted", one("m:2").begun("r1"),
 			[]string{
 				"run Failed: stage d failed: deployment m was deleted before m:2 was rolled out", "d Failed (Deleted): deployment m was deleted before m:2 was rolled out",
 				"record d Failed (Deleted): deployment m was deleted before m:2 was rolled out", "end Failed",
@@ -110,7 +110,7 @@ func TestRolloutsOfVersions(t *testing.T) {
 			[]string{"run Cancelled: cancelled by ann", "d AwaitingApproval (Approval): m:2 has 0% of the traffic and waits for approval", "abort d"},
 		},
 		{
-			"cancelled, and the client died after it began", one("m:2").begun("m:2", "").cancelled(),
+			"cancelled, and the client died after it began", one("m:2").begun("").cancelled(),
 			[]string{"run Cancelled: cancelled by ann", "d Cancelled", "abort d"},
 		},
 		{

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/kubectl-ml/kubectl-ml/kube"
@@ -120,13 +121,10 @@ func TestARegistryThatIsBusyIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	k := realCluster(t)
 	name := k.start(pipelineOf(t, "", sim{name: "a", says: leftModel, more: "model: m"}), StartOptions{})
-	var once sync.Once
-	busy := k.through(func(r *http.Request, send func(*http.Request) (*http.Response, error)) (resp *http.Response, err error) {
-		if mentions(t, r, http.MethodPost, kube.PrefixVersion) {
-			once.Do(func() { resp = refusal(r, http.StatusInternalServerError, "InternalError") })
-		}
-		if resp != nil {
-			return resp, nil
+	var refused atomic.Bool
+	busy := k.through(func(r *http.Request, send func(*http.Request) (*http.Response, error)) (*http.Response, error) {
+		if mentions(t, r, http.MethodPost, kube.PrefixVersion) && refused.CompareAndSwap(false, true) {
+			return refusal(r, http.StatusInternalServerError, "InternalError"), nil
 		}
 		return send(r)
 	})

@@ -53,13 +53,13 @@ func realCluster(t *testing.T) *cluster {
 	return k
 }
 
-// request asks for a version on simulated nodes.
-func (k *cluster) request(version int) Request {
+// request asks for version 1 on simulated nodes.
+func (k *cluster) request() Request {
 	serve := &pipeline.Serve{Port: 8080, Replicas: ptr.To[int32](4)}
 	serve.Image = "example.com/server:1"
 	serve.NodeSelector = map[string]string{"type": "kwok"}
 	serve.Tolerations = []corev1.Toleration{{Key: "kwok.x-k8s.io/node", Operator: corev1.TolerationOpExists}}
-	return Request{Version: k.versions[version-1], By: "tester", Deploy: pipeline.Deploy{Serve: serve}}
+	return Request{Version: k.versions[0], By: "tester", Deploy: pipeline.Deploy{Serve: serve}}
 }
 
 func (k *cluster) start(q Request) Rollout {
@@ -104,9 +104,9 @@ func (k *cluster) history(version int) string {
 	return strings.Join(out, " ")
 }
 
-func (k *cluster) hasDeployment(name string) bool {
+func (k *cluster) hasCanary() bool {
 	k.t.Helper()
-	_, err := k.Kube.AppsV1().Deployments(k.Namespace).Get(k.t.Context(), name, metav1.GetOptions{})
+	_, err := k.Kube.AppsV1().Deployments(k.Namespace).Get(k.t.Context(), "m-canary", metav1.GetOptions{})
 	if err != nil && !apierrors.IsNotFound(err) {
 		k.t.Fatal(err)
 	}
@@ -125,7 +125,7 @@ func side(r Rollout, name string) Side {
 func TestCanary(t *testing.T) {
 	t.Parallel()
 	k := realCluster(t)
-	if r := k.deploy(k.request(1)); r.Phase != Healthy || r.Version != 1 || side(r, sideStable).Ready != 4 {
+	if r := k.deploy(k.request()); r.Phase != Healthy || r.Version != 1 || side(r, sideStable).Ready != 4 {
 		t.Fatalf("the first one: %+v", r)
 	}
 	q := Request{Version: k.versions[1], By: "tester", Deploy: pipeline.Deploy{
@@ -151,7 +151,7 @@ func TestCanary(t *testing.T) {
 		t.Fatal(err)
 	}
 	r = k.drive("m")
-	if r.Phase != Healthy || !r.Ended || r.Stable != 2 || side(r, sideStable).Version != 2 || side(r, sideStable).Ready != 4 || k.hasDeployment("m-canary") {
+	if r.Phase != Healthy || !r.Ended || r.Stable != 2 || side(r, sideStable).Version != 2 || side(r, sideStable).Ready != 4 || k.hasCanary() {
 		t.Fatalf("at the end: %+v", r)
 	}
 	if got := k.history(2); got != "deploying deployed promoted" {
@@ -176,7 +176,7 @@ func TestCanary(t *testing.T) {
 func TestAFailedCanaryIsTakenBack(t *testing.T) {
 	t.Parallel()
 	k := realCluster(t)
-	k.deploy(k.request(1))
+	k.deploy(k.request())
 	q := Request{Version: k.versions[1], By: "tester", Deploy: pipeline.Deploy{
 		Strategy: pipeline.Canary, Steps: []pipeline.DeployStep{{Weight: 50}},
 		Serve: &pipeline.Serve{Patch: json.RawMessage(`{"spec":{"progressDeadlineSeconds":3,"template":{"metadata":{"annotations":{"sandbox.kubectl-ml.dev/waiting":"ImagePullBackOff: no such image"}}}}}`)},
@@ -193,17 +193,17 @@ func TestAFailedCanaryIsTakenBack(t *testing.T) {
 			t.Errorf("the end: %+v", r)
 		}
 	}
-	if got := k.history(2); got != "deploying failed" || k.hasDeployment("m-canary") {
-		t.Errorf("history: %s; canary left over: %v", got, k.hasDeployment("m-canary"))
+	if got := k.history(2); got != "deploying failed" || k.hasCanary() {
+		t.Errorf("history: %s; canary left over: %v", got, k.hasCanary())
 	}
 }
 
 func TestAGateJobJudges(t *testing.T) {
 	t.Parallel()
 	k := realCluster(t)
-	k.deploy(k.request(1))
+	k.deploy(k.request())
 	// On a simulated node a Job succeeds; bounded to less time than it takes it fails.
-	judge := &pipeline.GateJob{Pod: k.request(1).Deploy.Serve.Pod, Command: []string{"check"}}
+	judge := &pipeline.GateJob{Pod: k.request().Deploy.Serve.Pod, Command: []string{"check"}}
 	strict := *judge
 	strict.Timeout = &metav1.Duration{Duration: time.Second}
 	q := Request{Version: k.versions[1], By: "tester", Deploy: pipeline.Deploy{
@@ -231,7 +231,7 @@ func TestAGateJobJudges(t *testing.T) {
 func TestBlueGreen(t *testing.T) {
 	t.Parallel()
 	k := realCluster(t)
-	q := k.request(1)
+	q := k.request()
 	q.Deploy.Strategy = pipeline.BlueGreen
 	if r := k.deploy(q); r.Phase != Healthy || side(r, sideBlue).Ready != 4 {
 		t.Fatalf("the first one: %+v", r)
@@ -320,7 +320,7 @@ func TestCanaryByRoute(t *testing.T) {
 	t.Parallel()
 	k := realCluster(t)
 	k.installRoutes()
-	q := k.request(1)
+	q := k.request()
 	q.Deploy.Serve.Gateway, q.Deploy.Serve.Host = "public", "m.example.com"
 	k.deploy(q)
 	if got := k.backends(); got != "m=100" {
@@ -336,7 +336,7 @@ func TestCanaryByRoute(t *testing.T) {
 	if _, err := Abort(t.Context(), k.Client, "m", registry.Mark{By: "bob"}, nil); err != nil {
 		t.Fatal(err)
 	}
-	if r = k.drive("m"); r.Phase != Aborted || k.backends() != "m=100" || k.hasDeployment("m-canary") {
+	if r = k.drive("m"); r.Phase != Aborted || k.backends() != "m=100" || k.hasCanary() {
 		t.Fatalf("aborted: %s; %+v", k.backends(), r)
 	}
 	q.Deploy.Steps[0].Pause = nil
@@ -390,7 +390,7 @@ func TestAManifestOfTheUser(t *testing.T) {
 func TestOnlyOneRolloutBegins(t *testing.T) {
 	t.Parallel()
 	k := realCluster(t)
-	k.deploy(k.request(1))
+	k.deploy(k.request())
 	var group sync.WaitGroup
 	var mu sync.Mutex
 	begun := map[string]bool{}

@@ -90,7 +90,7 @@ func sideOf(d *appsv1.Deployment) (name, side string) {
 // summary is a rollout as lists show it. A record that cannot be read, or whose object is gone, is said and hides nothing.
 func (l *live) summary(now time.Time) Rollout {
 	err := l.findRecord()
-	if err == nil && l.host() != nil && (l.rec != nil || l.sides[sideStable] != nil) && !isNil(l.host()) {
+	if err == nil && (l.rec != nil || l.sides[sideStable] != nil) && !isNil(l.host()) {
 		return l.rollout(now)
 	}
 	out := Rollout{Name: l.name, Namespace: l.c.Namespace, Phase: Unmanaged, Ended: true, Object: "deployment/" + l.name}

@@ -202,8 +202,7 @@ func (s *sim) controller(r *rand.Rand) {
 		}
 		mine := d.pods[d.id]
 		changed := false
-		switch {
-		case total > d.want:
+		if total > d.want {
 			// Pods that are not ready go first, and of those that are the ones of another spec.
 			for id, p := range d.pods {
 				if id != d.id && p[0] > 0 && (p[1] < p[0] || ready > d.want) {

@@ -216,7 +216,7 @@ func (p *Prepared) Objects() []runtime.Object {
 // clean removes what only the server writes.
 func clean(d *appsv1.Deployment) {
 	d.TypeMeta = metav1.TypeMeta{APIVersion: appsv1.SchemeGroupVersion.String(), Kind: "Deployment"}
-	d.ManagedFields, d.ResourceVersion, d.UID, d.Generation, d.SelfLink = nil, "", "", 0, ""
+	d.ManagedFields, d.ResourceVersion, d.UID, d.Generation = nil, "", "", 0
 	d.CreationTimestamp = metav1.Time{}
 	d.Status = appsv1.DeploymentStatus{}
 	delete(d.Annotations, kube.AnnotationRollout)

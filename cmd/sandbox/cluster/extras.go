@@ -59,7 +59,9 @@ func extras() []extra {
 		controller("jobset"), controller("kueue"),
 		{
 			name: "registry", store: true, config: "registry.yaml", ready: "/",
-			flags: func(d state.Dir, _ state.Config) []string { return []string{"serve", d.Join("config", "registry.yaml")} },
+			flags: func(d state.Dir, _ state.Config) []string {
+				return []string{"serve", d.Join("config", "registry.yaml")}
+			},
 		},
 		{
 			name: "s3", store: true, ready: "/health", // a bucket is a folder; what belongs to an object stands beside, not in xattrs
