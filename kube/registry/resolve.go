@@ -196,15 +196,16 @@ func (f *Facts) labels() map[string]string {
 		kube.LabelManagedBy: kube.ManagedBy, kube.LabelKind: kube.KindVersion,
 		kube.LabelModel: f.Model, kube.LabelVersion: strconv.Itoa(f.Version),
 	}
+	optional := map[string]string{kube.LabelSource: f.Code.Source} // it keeps the code from being deleted with its run
 	if o := f.Run; o != nil {
-		run := ""
 		if o.Kind == "run" {
-			run = o.Name
+			optional[kube.LabelRun] = o.Name
 		}
-		for k, v := range map[string]string{kube.LabelRun: run, kube.LabelPipeline: o.Pipeline, kube.LabelStage: o.Stage} {
-			if v != "" && len(validation.IsValidLabelValue(v)) == 0 {
-				labels[k] = v
-			}
+		optional[kube.LabelPipeline], optional[kube.LabelStage] = o.Pipeline, o.Stage
+	}
+	for k, v := range optional {
+		if v != "" && len(validation.IsValidLabelValue(v)) == 0 {
+			labels[k] = v
 		}
 	}
 	return labels

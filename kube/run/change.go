@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -258,7 +259,7 @@ func deleteJobs(ctx context.Context, c *client.Client, name string, sets bool, o
 	return deleted, nil
 }
 
-// dropSource deletes a source ConfigMap that no run and no applied pipeline but except names.
+// dropSource deletes a source ConfigMap that no run, applied pipeline or version but except names, and no server mounts.
 func dropSource(ctx context.Context, c *client.Client, source, except string, opts metav1.DeleteOptions) ([]string, error) {
 	list, err := c.Meta.Resource(configMaps).Namespace(c.Namespace).List(ctx, kube.ListOptions(map[string]string{kube.LabelSource: source}))
 	if err != nil {
@@ -266,6 +267,18 @@ func dropSource(ctx context.Context, c *client.Client, source, except string, op
 	}
 	for _, user := range list.Items {
 		if user.Name != except {
+			return nil, nil
+		}
+	}
+	servers, err := c.Kube.AppsV1().Deployments(c.Namespace).List(ctx, metav1.ListOptions{LabelSelector: kube.LabelModel})
+	switch {
+	case apierrors.IsForbidden(err):
+		return nil, nil // a source too many does no harm, one too few stops a server's next pod
+	case err != nil:
+		return nil, c.Explain("look what serves from source "+source, err)
+	}
+	for i := range servers.Items {
+		if mounts(&servers.Items[i].Spec.Template.Spec, source) {
 			return nil, nil
 		}
 	}
@@ -277,4 +290,9 @@ func dropSource(ctx context.Context, c *client.Client, source, except string, op
 		return nil, c.Explain("delete source "+source, err)
 	}
 	return []string{"configmap/" + source}, nil
+}
+
+// mounts says whether a pod has a ConfigMap as a volume.
+func mounts(pod *corev1.PodSpec, configMap string) bool {
+	return slices.ContainsFunc(pod.Volumes, func(v corev1.Volume) bool { return v.ConfigMap != nil && v.ConfigMap.Name == configMap })
 }

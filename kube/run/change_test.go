@@ -8,9 +8,11 @@ import (
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 
 	"github.com/kubectl-ml/kubectl-ml/kube"
 )
@@ -206,6 +208,55 @@ func TestDelete(t *testing.T) {
 	}
 	if _, err := Delete(k.ctx(), k.Client, two, nil); err == nil || !strings.Contains(err.Error(), "not found in namespace") {
 		t.Errorf("deleted twice: %v", err)
+	}
+}
+
+// A server goes on with the code that its run has packaged, and a version can be compared by it.
+func TestDeleteKeepsCodeInUse(t *testing.T) {
+	t.Parallel()
+	k := realCluster(t)
+	b := pipelineOf(t, "source: ./src", sim{name: "a", says: leftModel, more: "model: m"})
+	name := k.start(b, StartOptions{})
+	k.drive(k.Client, name)
+	deployments := k.Kube.AppsV1().Deployments(k.Namespace)
+	labels := map[string]string{kube.LabelModel: "m"}
+	_, err := deployments.Create(k.ctx(), &appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Name: "m", Labels: labels},
+		Spec: appsv1.DeploymentSpec{
+			Replicas: ptr.To[int32](0), Selector: &metav1.LabelSelector{MatchLabels: labels},
+			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: corev1.PodSpec{
+				Containers: []corev1.Container{{Name: "main", Image: "x"}},
+				Volumes: []corev1.Volume{{Name: "src", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
+					LocalObjectReference: corev1.LocalObjectReference{Name: b.Source.ConfigMap},
+				}}}},
+			}},
+		},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Delete(k.ctx(), k.Client, name, nil); err != nil || !k.configMapExists(b.Source.ConfigMap) {
+		t.Fatalf("the code of version m:1 is gone: %v", err)
+	}
+	drop := func() bool {
+		t.Helper()
+		gone, err := dropSource(k.ctx(), k.Client, b.Source.ConfigMap, "", metav1.DeleteOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(gone) > 0
+	}
+	if err := k.Kube.CoreV1().ConfigMaps(k.Namespace).Delete(k.ctx(), kube.PrefixVersion+"m-1", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if drop() {
+		t.Error("the code went from under a server")
+	}
+	if err := deployments.Delete(k.ctx(), "m", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if !drop() {
+		t.Error("the code stays although nobody uses it")
 	}
 }
 
