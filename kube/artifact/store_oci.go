@@ -138,9 +138,9 @@ func (s *ociStore) about(ctx context.Context) (about, error) {
 	case len(s.manifest.Layers) > 1 || plainTar && compressed(layer.MediaType):
 		a.folder = true
 	case plainTar:
-		a.folder, a.size = true, layer.Size
+		a.folder, a.size, a.digest = true, layer.Size, layer.Digest.String()
 	default:
-		a.name, a.size = safeName(filepath.Base(cmp.Or(title(layer), a.name))), layer.Size
+		a.name, a.size, a.digest = safeName(filepath.Base(cmp.Or(title(layer), a.name))), layer.Size, layer.Digest.String()
 	}
 	return a, nil
 }
