@@ -419,5 +419,21 @@ func runRolloutUndo(ctx context.Context, f *Factory, o rolloutUndoOptions) error
 			return err
 		}
 	}
-	return f.goOnRollout(ctx, c, r, "taken back to "+versionRef(&r), o.NoWait, false, driverOptions{}, o.DryRun, o.Output)
+	left := r.Stable
+	err = f.goOnRollout(ctx, c, r, "taken back to "+versionRef(&r), o.NoWait, false, driverOptions{}, o.DryRun, o.Output)
+	if err == nil && !o.DryRun.dry() {
+		f.sayStillNamed(ctx, c, r.Model, left, r.Version)
+	}
+	return err
+}
+
+// sayStillNamed reminds of aliases: undo changes what serves, not what is called production.
+func (f *Factory) sayStillNamed(ctx context.Context, c *client.Client, model string, left, now int) {
+	head, err := registry.GetHead(ctx, c, model)
+	if err != nil {
+		return // the model may not be in the registry any more, and undo has succeeded
+	}
+	for _, alias := range head.AliasesOf(left) {
+		f.say("%s@%s still names version %d. Move it with:  kubectl ml model alias %s:%d %s%s", model, alias, left, model, now, alias, f.where())
+	}
 }
