@@ -120,6 +120,8 @@ func puller(q *Request, folder, to string) corev1.Container {
 		Name: pullName, Image: q.Helper, ImagePullPolicy: q.HelperPullPolicy, Args: args,
 		VolumeMounts:    []corev1.VolumeMount{{Name: modelVolume, MountPath: folder}},
 		SecurityContext: confined(),
+		// Why it failed, such as another digest, is then seen in the pod's status.
+		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 	}
 	c.SecurityContext.RunAsNonRoot = new(true)
 	user := int64(serverUser)

@@ -3,6 +3,7 @@ package serving
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -91,9 +92,10 @@ func (s *seen) addPod(p *corev1.Pod) {
 			if w.Message != "" {
 				s.trouble += ": " + w.Message
 			}
+			s.trouble += lastWords(c.LastTerminationState.Terminated)
 			s.broken = s.broken || w.Reason == "InvalidImageName"
 		} else if t := c.State.Terminated; t != nil && t.ExitCode != 0 {
-			s.trouble = fmt.Sprintf("pod %s, container %s ended with exit code %d (%s)", p.Name, c.Name, t.ExitCode, t.Reason)
+			s.trouble = fmt.Sprintf("pod %s, container %s ended with exit code %d (%s)%s", p.Name, c.Name, t.ExitCode, t.Reason, lastWords(t))
 		}
 		if c.RestartCount >= maxRestarts && !ready {
 			s.broken = true
@@ -110,4 +112,20 @@ func imageOf(c corev1.ContainerStatus) string {
 		return c.Image + c.ImageID[i:]
 	}
 	return c.Image + "@" + c.ImageID
+}
+
+// lastWords is what a container left as its termination message, in one line.
+func lastWords(t *corev1.ContainerStateTerminated) string {
+	const most = 300
+	if t == nil || t.ExitCode == 0 {
+		return ""
+	}
+	text := strings.Join(strings.Fields(t.Message), " ")
+	if text == "" {
+		return ""
+	}
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "..."
+	}
+	return ": " + text
 }
