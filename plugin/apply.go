@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/kubectl-ml/kubectl-ml/kube/client"
 	"github.com/kubectl-ml/kubectl-ml/kube/run"
@@ -75,7 +76,7 @@ func runApply(ctx context.Context, f *Factory, o applyOptions) error {
 		return err
 	}
 	if o.DryRun.client() {
-		return f.showApplication(a, o)
+		return f.showObjects(o.Output, o.DryRun, a.Objects())
 	}
 	var changes []item
 	err = a.Apply(ctx, c, o.DryRun.server(), func(ch run.Change) {
@@ -102,18 +103,19 @@ func runApply(ctx context.Context, f *Factory, o applyOptions) error {
 	return nil
 }
 
-func (f *Factory) showApplication(a *run.Application, o applyOptions) error {
-	if o.Output.table() || o.Output.Format == "name" {
-		for _, obj := range a.Objects() {
-			if o.Output.table() {
-				f.print("%s applied%s\n", objectRef(obj), o.DryRun.suffix())
-			} else {
-				f.print("%s\n", objectRef(obj))
-			}
-		}
-		return nil
+// showObjects prints what a dry run would write.
+func (f *Factory) showObjects(o output, d dryRun, objects []runtime.Object) error {
+	if !o.table() && o.Format != "name" {
+		return f.objects(o, objects)
 	}
-	return f.objects(o.Output, a.Objects())
+	for _, obj := range objects {
+		if o.table() {
+			f.print("%s applied%s\n", objectRef(obj), d.suffix())
+		} else {
+			f.print("%s\n", objectRef(obj))
+		}
+	}
+	return nil
 }
 
 type diffOptions struct {

@@ -255,7 +255,7 @@ func runDeploy(ctx context.Context, f *Factory, o deployOptions) error {
 	case o.Diff:
 		return f.diffDeploy(ctx, p)
 	case o.DryRun.client() && !p.Going() && !p.Unchanged():
-		return f.showDeploy(p, o)
+		return f.showObjects(o.Output, o.DryRun, p.Objects())
 	}
 	r, err := p.Start(ctx, o.DryRun.asked())
 	if err != nil {
@@ -293,21 +293,6 @@ func (f *Factory) deployed(ctx context.Context, c *client.Client, p *serving.Pre
 }
 
 func versionRef(r *serving.Rollout) string { return fmt.Sprintf("%s:%d", r.Model, r.Version) }
-
-// showDeploy prints what a rollout would make or change first.
-func (f *Factory) showDeploy(p *serving.Prepared, o deployOptions) error {
-	if o.Output.table() || o.Output.Format == "name" {
-		for _, obj := range p.Objects() {
-			if o.Output.table() {
-				f.print("%s applied%s\n", objectRef(obj), o.DryRun.suffix())
-			} else {
-				f.print("%s\n", objectRef(obj))
-			}
-		}
-		return nil
-	}
-	return f.objects(o.Output, p.Objects())
-}
 
 // diffDeploy compares the Deployment that serves with what it would be.
 func (f *Factory) diffDeploy(ctx context.Context, p *serving.Prepared) error {

@@ -2,7 +2,6 @@ package plugin
 
 import (
 	"context"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -46,22 +45,9 @@ func (f *Factory) watchDrift(ctx context.Context, o driftOptions, look func(cont
 
 // drawDrift draws pages in place.
 func (f *Factory) drawDrift(ctx context.Context, o driftOptions, work func(context.Context, func(driftState)) error) error {
-	p := f.palette(f.Out)
-	table := tui.Table{
-		In: f.In, Out: f.Out, Env: os.Environ(), Now: f.Now,
-		Paint: func(l views.Line) string {
-			var b strings.Builder
-			p.write(&b, l)
-			return b.String()
-		},
-	}
-	left, err := table.Show(ctx, func(ctx context.Context, show func(tui.Frame)) error {
+	return f.drawInPlace(ctx, func(ctx context.Context, show func(tui.Frame)) error {
 		return work(ctx, func(s driftState) { show(o.frame(s)) })
 	})
-	if left {
-		return &CodeError{Code: ExitInterrupted}
-	}
-	return interrupted(ctx, err)
 }
 
 // frame draws a state on a screen.

@@ -5,9 +5,7 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"os"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -175,25 +173,12 @@ func merged(before, now map[string]*job.Progress, works []*fleet.Work) map[strin
 
 // drawJobs draws the list in place.
 func (f *Factory) drawJobs(ctx context.Context, o jobsOptions, told []fleet.Problem, look func(context.Context, func(jobsLook) error) error) error {
-	p := f.palette(f.Out)
-	table := tui.Table{
-		In: f.In, Out: f.Out, Env: os.Environ(), Now: f.Now,
-		Paint: func(l views.Line) string {
-			var b strings.Builder
-			p.write(&b, l)
-			return b.String()
-		},
-	}
-	left, err := table.Show(ctx, func(ctx context.Context, show func(tui.Frame)) error {
+	return f.drawInPlace(ctx, func(ctx context.Context, show func(tui.Frame)) error {
 		return look(ctx, func(l jobsLook) error {
 			show(l.frame(o, told))
 			return nil
 		})
 	})
-	if left {
-		return &CodeError{Code: ExitInterrupted}
-	}
-	return interrupted(ctx, err)
 }
 
 // frame draws a look; the problems that were told before stand above it.

@@ -120,7 +120,7 @@ type monitorLook struct {
 	panels *metrics.Panels
 }
 
-// page looks once. Without Prometheus the workloads that are labelled are listed, and why no more is known.
+// page looks once. Without Prometheus there is nothing to show: its error says where it was looked for.
 func (m *monitorLook) page(ctx context.Context) (topPage, error) {
 	namespace := m.c.Namespace
 	if m.o.Namespaces {

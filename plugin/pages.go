@@ -2,7 +2,6 @@ package plugin
 
 import (
 	"context"
-	"os"
 	"strings"
 	"time"
 
@@ -105,16 +104,7 @@ func (f *Factory) printChanged(p topPage, o output, last string) string {
 
 // drawPages draws pages in place.
 func (f *Factory) drawPages(ctx context.Context, p topPage, look func(context.Context) (topPage, error), o output) error {
-	paint := f.palette(f.Out)
-	table := tui.Table{
-		In: f.In, Out: f.Out, Env: os.Environ(), Now: f.Now,
-		Paint: func(l views.Line) string {
-			var b strings.Builder
-			paint.write(&b, l)
-			return b.String()
-		},
-	}
-	left, err := table.Show(ctx, func(ctx context.Context, show func(tui.Frame)) error {
+	return f.drawInPlace(ctx, func(ctx context.Context, show func(tui.Frame)) error {
 		since := f.Now()
 		var failed error
 		for {
@@ -128,10 +118,6 @@ func (f *Factory) drawPages(ctx context.Context, p topPage, look func(context.Co
 			}
 		}
 	})
-	if left {
-		return &CodeError{Code: ExitInterrupted}
-	}
-	return interrupted(ctx, err)
 }
 
 // pageFrame draws a page on a screen, and below it why it is old.

@@ -123,8 +123,8 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// drawTop draws pages in place.
-func (f *Factory) drawTop(ctx context.Context, o topOptions, work func(context.Context, func(topState)) error) error {
+// drawInPlace shows frames on the terminal until the work ends or the person leaves.
+func (f *Factory) drawInPlace(ctx context.Context, work func(context.Context, func(tui.Frame)) error) error {
 	p := f.palette(f.Out)
 	table := tui.Table{
 		In: f.In, Out: f.Out, Env: os.Environ(), Now: f.Now,
@@ -134,13 +134,18 @@ func (f *Factory) drawTop(ctx context.Context, o topOptions, work func(context.C
 			return b.String()
 		},
 	}
-	left, err := table.Show(ctx, func(ctx context.Context, show func(tui.Frame)) error {
-		return work(ctx, func(s topState) { show(o.frame(s)) })
-	})
+	left, err := table.Show(ctx, work)
 	if left {
 		return &CodeError{Code: ExitInterrupted}
 	}
 	return interrupted(ctx, err)
+}
+
+// drawTop draws pages in place.
+func (f *Factory) drawTop(ctx context.Context, o topOptions, work func(context.Context, func(topState)) error) error {
+	return f.drawInPlace(ctx, func(ctx context.Context, show func(tui.Frame)) error {
+		return work(ctx, func(s topState) { show(o.frame(s)) })
+	})
 }
 
 // frame draws a state on a screen: what is below the list stays, the list is cut.
